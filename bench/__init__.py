@@ -1,0 +1,1 @@
+"""Measurements and acceptance checks; nothing here is installed."""

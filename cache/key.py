@@ -1,0 +1,151 @@
+"""Which two calls are the same: one SHA-256 over method, URL, body, chosen headers and credentials.
+
+The one rule: when in doubt two calls differ, because a miss costs a call and a false hit serves wrong content.
+Two credentials never share a key. The key is a digest of everything, so nothing secret can be read from it; what
+people do read (logs, answers, entries) goes through `redact` and `is_secret`, so that all hide by the same list.
+"""
+
+import re
+import string
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from hashlib import sha256
+from urllib.parse import unquote_plus
+
+# Hashed into every key: raise it when the rules below change, and old entries are simply not found any more.
+_RULES = 1
+
+# RFC 3986 section 6.2.3: a port that is the scheme's own may be left out.
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
+# Already as section 6.2.2 wants it: only characters a URI may hold (section 2), and nothing percent-encoded.
+_PLAIN = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]*")
+_UNTIDY = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]")
+
+# Names are looked at in lower case, anywhere in them unless a sign says otherwise. Too many rather than too few:
+# a wrong guess hides a value or divides a key, a missed one shows a secret or lets two users share an answer.
+# `auth` leaves out author, authority and the server's question WWW-Authenticate; `key` as the last word leaves out
+# the idempotency key, which is new for each job, no secret, and would make every cached call a miss.
+_SECRET = re.compile(
+    r"auth(?!or(?!iz)|enticate$)|cookie|token|secret|credential|signature|sess(?:ion|id)|bearer|jwt"
+    r"|pass(?:w|phrase|code)|pwd|(?<![a-z])(?:sig|sid|otp|pin)(?![a-z])|(?<!idempotency.)(?<!idempotence.)key$"
+)
+# Names recur, so their verdicts are remembered; longer ones are not, or strangers' names could fill the memory.
+_USUAL_LENGTH = 64
+_HIDDEN = "***"
+
+
+def key(
+    method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] = {}, vary: Iterable[str] = ()
+) -> str:
+    """Return the call's key, 64 lower-case hexadecimal digits; no input raises.
+
+    Of the headers, those named in `vary` take part (in any case), and always those that `is_secret`. That a header
+    named in `vary` is absent is part of the key too. Methods are case-sensitive (RFC 9110 section 9.1).
+    """
+    varied = {name.lower() for name in vary}
+    chosen = sorted(
+        (lower, value.strip(" \t"))
+        for name, value in headers.items()
+        if (lower := name.lower()) in varied or is_secret(lower)
+    )
+    digest = None if body is None else sha256(body).digest()
+    # ascii() quotes and escapes each part, so no part can pose as two, and it takes any text there is.
+    call = ascii((_RULES, method, normal_url(url), digest, sorted(varied), chosen))
+    return sha256(call.encode()).hexdigest()
+
+
+def normal_url(url: str) -> str:
+    """Return the URL as RFC 3986 section 6.2 normalizes it, without its fragment, its query sorted by name.
+
+    Values of one repeated name keep their order. Characters a URI may not hold are encoded, as clients do before
+    they send. Dot segments are resolved (section 6.2.2.3), as the clients do too. A text that is no absolute URL is
+    returned as it was written. Userinfo is kept: the result is for comparing, never for showing.
+    """
+    if "://" not in url:
+        return url
+    if not _PLAIN.fullmatch(url):
+        url = _UNTIDY.sub(_tidied, url)
+    locator, question, query = url.partition("#")[0].partition("?")
+    scheme, _, rest = locator.partition("://")
+    scheme = scheme.lower()
+    authority, _, path = rest.partition("/")
+    path = "/" + path
+    if "/." in path:
+        path = _without_dots(path)
+    if "&" in query:
+        query = "&".join(sorted(query.split("&"), key=_name_of))
+    return f"{scheme}://{_normal_authority(scheme, authority)}{path}{question}{query}"
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a header, query parameter or field of this name holds a credential; case does not matter.
+
+    Authorization, Proxy-Authorization, Cookie, Set-Cookie and X-Api-Key are, and every name that speaks of auth,
+    tokens, secrets, credentials, signatures, sessions or passwords, or ends in `key` (but the idempotency key).
+    """
+    return _is_secret(name) if len(name) <= _USUAL_LENGTH else _is_secret.__wrapped__(name)
+
+
+def redact(url: str) -> str:
+    """Return the URL fit to be shown: userinfo and values of secret query parameters as `***`, no fragment.
+
+    What stands in the path is shown. Redacting twice changes nothing more.
+    """
+    locator, question, query = url.partition("#")[0].partition("?")
+    scheme, slashes, rest = locator.partition("//")
+    authority, slash, path = rest.partition("/")
+    _, at, host = authority.rpartition("@")
+    if at:
+        locator = f"{scheme}{slashes}{_HIDDEN}@{host}{slash}{path}"
+    if "=" in query:
+        query = "&".join(_redact_pair(pair) for pair in query.split("&"))
+    return f"{locator}{question}{query}"
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(name.lower()) is not None
+
+
+def _redact_pair(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}={_HIDDEN}" if equals and is_secret(unquote_plus(name)) else pair
+
+
+def _name_of(pair: str) -> str:
+    return pair.partition("=")[0]
+
+
+def _tidied(match: re.Match[str]) -> str:
+    text = match[0]
+    if len(text) == 1:
+        # Text from JSON may hold lone surrogates. A `%` that begins no escape is a character like these, else the
+        # digits of a later escape could complete it.
+        return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "surrogatepass"))
+    character = chr(int(text[1:], 16))
+    return character if character in _UNRESERVED else text.upper()
+
+
+def _normal_authority(scheme: str, authority: str) -> str:
+    userinfo, at, host = authority.rpartition("@")
+    name, colon, port = host.rpartition(":")
+    if colon and port in ("", _DEFAULT_PORTS.get(scheme)):
+        host = name
+    return f"{userinfo}{at}{host.lower()}"
+
+
+def _without_dots(path: str) -> str:
+    """Remove dot segments from an absolute path (RFC 3986 section 5.2.4)."""
+    segments = path.split("/")[1:]
+    kept: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        # A path that ended in a dot segment named a folder, and still does.
+        kept.append("")
+    return "/" + "/".join(kept)

@@ -1,0 +1,1 @@
+"""What runs: folders, threads, signals, clocks."""

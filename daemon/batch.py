@@ -1,0 +1,266 @@
+"""A batch: a .jsonl file as a lazy stream of jobs, and one appended answer file that is also its checkpoint.
+
+Lines are read as there is room, answered in any order, and appended to outbox/.NAME~ID.jsonl.part; what stands there
+needs no second call after a restart. When the last line is answered, failed lines, summary and answers appear. A line
+that is wrong is answered as such and never stops the others. One byte of memory is kept for each line.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import re
+from collections import Counter, deque
+from concurrent.futures import Future
+from functools import partial
+from math import inf
+from typing import Any
+
+import orjson
+
+from inboxd.daemon.lines import Line, Lines
+from inboxd.daemon.names import Claim
+from inboxd.daemon.settlement import FAILED, PART, SUMMARY, log_answer, publish_batch
+from inboxd.daemon.worker import Worker
+from inboxd.jobs.faults import Invalid
+from inboxd.jobs.ids import time_of
+from inboxd.jobs.job import Job, parse
+from inboxd.jobs.lanes import BATCH_SHARE, LaneFull
+from inboxd.jobs.result import Answer, isotime
+from inboxd.jobs.task import Postponed
+
+log = logging.getLogger("inboxd.batch")
+
+# Lines whose next attempt is far away are remembered by their place in the file; more of them than
+# this, and the batch waits for some to be through.
+REMEMBERED = 50_000
+FIRST_ERRORS = 10
+UNANSWERED, DONE, NOT_DONE = 0, 1, 2
+
+# Our own answers, of which only this is needed; quotes inside values are escaped, so nothing else can look like it.
+_ANSWERED = re.compile(rb'"line":(\d+),"status":"(\w+)"')
+
+
+class Batch:
+    """One batch on its way. The intake reads it, workers answer its lines, the outbox commits it as a Settlement."""
+
+    def __init__(self, worker: Worker, claim: Claim) -> None:
+        self.claim = claim
+        self.finished = False
+        self._worker = worker
+        self._spool = worker.spool
+        self._lines = Lines(self._spool.open(claim), worker.max_job)
+        self._attachments: set[str] = set()
+        # By line number: UNANSWERED, DONE or NOT_DONE. Lines count from 1, as editors count them.
+        self._status = bytearray(1)
+        self._counts: Counter[str] = Counter()
+        self._first_errors: list[dict[str, Any]] = []
+        # The reading side: lines that wait for their time, the one that found no room, how many were begun.
+        self._waiting: list[tuple[float, int, Line]] = []
+        self._returned: deque[tuple[float, Line]] = deque()
+        self._in_hand: Line | None = None
+        self._begun = 0
+        self._at_end = False
+        # The answering side: made, appended, and how many of those begun have ended.
+        self._made: deque[Answer] = deque()
+        self._appended: list[Answer] = []
+        self._ended = 0
+        self._size = self._recall()
+
+    def _recall(self) -> int:
+        """Read the checkpoint: which lines are answered; gives the size up to which it is whole."""
+        size = 0
+        for line in self._spool.read_part(self.claim, PART):
+            match = _ANSWERED.search(line)
+            if not line.endswith(b"\n") or match is None:
+                # Torn by a crash; it is cut off before the next answer is appended.
+                break
+            size += len(line)
+            self._note(int(match[1]), match[2].decode())
+            if match[2] != b"done" and len(self._first_errors) < FIRST_ERRORS:
+                self._first_errors.append(_error_of(orjson.loads(line)))
+        return size
+
+    def _note(self, number: int, status: str) -> None:
+        if number >= len(self._status):
+            self._status.extend(bytes(number + 1 - len(self._status)))
+        self._status[number] = DONE if status == "done" else NOT_DONE
+        self._counts[status] += 1
+
+    # -- reading: on the intake's thread ------------------------------------------------------------------
+
+    def turn(self, now: float, most: int) -> float:
+        """Set up to `most` lines to work; gives when to come again: `now` for at once, inf for when there is room."""
+        while self._returned:
+            due, waiting = self._returned.popleft()
+            heapq.heappush(self._waiting, (due, waiting.number, waiting))
+        for _ in range(most):
+            line = self._in_hand or self._next(now)
+            if line is None:
+                return self._when_next(now)
+            self._in_hand = line
+            try:
+                self._begin(line, now)
+            except LaneFull:
+                return inf
+            self._in_hand = None
+        return now
+
+    def _next(self, now: float) -> Line | None:
+        """Give the next line to be worked on: one whose wait is over, or else the next of the file."""
+        if self._waiting and self._waiting[0][0] <= now:
+            line = heapq.heappop(self._waiting)[2]
+            self._lines.read_again(line)
+            return line
+        while not self._at_end and len(self._waiting) < REMEMBERED:
+            fresh = self._lines.next()
+            if fresh is None:
+                return None
+            known = fresh.number < len(self._status) and self._status[fresh.number] != UNANSWERED
+            if not known and not fresh.blank:
+                self._begun += 1
+                return fresh
+        return None
+
+    def _when_next(self, now: float) -> float:
+        if not self._at_end and len(self._waiting) < REMEMBERED:
+            # The end is believed only of a file that is quiet: whoever writes in place may still be writing.
+            age = now - self._lines.mtime
+            if 0 <= age < self._worker.quiet:
+                return now - age + self._worker.quiet
+            self._at_end = True
+            # The last answer may be in already; somebody has to look.
+            self._worker.outbox.put(self)
+        return self._waiting[0][0] if self._waiting else inf
+
+    def _begin(self, line: Line, now: float) -> None:
+        """Set one line to work; raises LaneFull when there is no room."""
+        token = f"{self.claim.token}:{line.number}"
+        try:
+            job = self._parse(line)
+            self._attachments.update(job.attachments)
+            self._worker.attach(self.claim, job.attachments, now)
+        except Invalid as fault:
+            self._answer(line, self._worker.ended(token, "rejected", fault, time_of(self.claim.token), now))
+            return
+        errand = self._worker.errand(self.claim, job, token, line.attempts, line.tried, BATCH_SHARE)
+        poisoned = self._worker.poisoned(errand, now)
+        if poisoned is not None:
+            self._answer(line, poisoned)
+            return
+        future = self._worker.client.submit(job, errand)
+        line.data = b""
+        future.add_done_callback(partial(self._outcome, line))
+
+    def _parse(self, line: Line) -> Job:
+        if len(line.data) > self._worker.max_job and not line.data.endswith(b"\n"):
+            raise Invalid(f"the line is longer than {self._worker.max_job} bytes")
+        return parse(line.data)
+
+    # -- answering: on the workers' threads, then on the outbox's ------------------------------------------
+
+    def _outcome(self, line: Line, future: Future[Answer]) -> None:
+        postponed = future.exception()
+        if postponed is None:
+            self._answer(line, future.result())
+            return
+        assert isinstance(postponed, Postponed)
+        line.attempts, line.tried = postponed.attempts, postponed.tried
+        self._returned.append((self._worker.clock.wall() + postponed.wait, line))
+        self._worker.wake()
+
+    def _answer(self, line: Line, answer: Answer) -> None:
+        answer.name = self.claim.name
+        answer.line = line.number
+        self._made.append(answer)
+        self._worker.outbox.put(self)
+
+    def stage(self) -> list[str]:
+        """Append the answers made so far to the checkpoint, in one write."""
+        made = []
+        while self._made:
+            made.append(self._made.popleft())
+        if made:
+            try:
+                data = b"".join(answer.to_json(self._body(answer)) + b"\n" for answer in made)
+                self._spool.append_part(self.claim, PART, data, self._size)
+            except OSError:
+                self._made.extendleft(reversed(made))
+                raise
+            self._size += len(data)
+            self._appended.extend(made)
+        return []
+
+    def _body(self, answer: Answer) -> str | None:
+        """Publish the body of a line that has no place in the answer; gives its file name."""
+        response = answer.response
+        if response is None or not (response.side or response.binary):
+            return None
+        return self._spool.publish_body(self.claim, answer.line or 0, response.side, response.body)
+
+    def settle(self) -> None:
+        """Count what was appended, and end the batch when that was the last of it."""
+        for answer in self._appended:
+            self._note(answer.line or 0, answer.status)
+            self._ended += 1
+            if not answer.ok and len(self._first_errors) < FIRST_ERRORS:
+                self._first_errors.append(_error_of(orjson.loads(answer.to_json())))
+        answers, self._appended = self._appended, []
+        for answer in answers:
+            log_answer(answer)
+        if self._at_end and self._ended == self._begun and not self.finished:
+            self._finish()
+
+    def settled(self) -> None:
+        """Tell the intake when the batch is over."""
+        if self.finished:
+            self._worker.wake()
+
+    def _finish(self) -> None:
+        """Let the batch leave active/ and its answers appear."""
+        paths = [self._spool.stage(self.claim, SUMMARY, self._summary())]
+        if self._counts.total() > self._counts["done"]:
+            paths.append(self._spool.stage_lines(self.claim, FAILED, self._failed_lines()))
+        self._spool.append_part(self.claim, PART, b"", self._size)
+        self._spool.disk.sync(paths, self._spool.staged)
+        self._spool.remove(self.claim)
+        publish_batch(self._spool, self.claim, tuple(self._attachments))
+        self.finished = True
+        self._lines.close()
+        log.info("batch answered", extra={"fields": {**self.progress, "id": self.claim.token}})
+
+    def _failed_lines(self) -> Any:
+        lines = Lines(self._spool.open(self.claim), self._worker.max_job)
+        while (line := lines.next()) is not None:
+            if line.number < len(self._status) and self._status[line.number] == NOT_DONE:
+                yield line.data if line.data.endswith(b"\n") else line.data + b"\n"
+        lines.close()
+
+    def _summary(self) -> bytes:
+        now, received = self._worker.clock.wall(), time_of(self.claim.token)
+        summary = {
+            "id": self.claim.token,
+            "name": self.claim.name,
+            "lines": self._counts.total(),
+            "statuses": dict(sorted(self._counts.items())),
+            "first_errors": self._first_errors,
+            "received": isotime(received),
+            "finished": isotime(now),
+            "seconds": round(now - received, 3),
+        }
+        return orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n"
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What there is to say about the batch so far."""
+        return {"name": self.claim.name, "answered": self._counts.total(), **self._counts}
+
+    def stop(self) -> None:
+        """Leave the batch as it is, to be gone on with at the next start."""
+        self._lines.close()
+        if not self.finished:
+            self._spool.park(self.claim, self._worker.clock.wall())
+
+
+def _error_of(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"line": answer["line"], "id": answer["id"], "status": answer["status"], "error": answer.get("error")}

@@ -1,0 +1,183 @@
+"""The house: builds the parts, starts them in order, and stops them in an order that loses nothing.
+
+`turn` is the main thread's round: it writes the status, saves the lanes and looks whether everybody still moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from typing import Any
+
+import inboxd
+from inboxd.daemon.config import Config
+from inboxd.daemon.deferred import Deferred
+from inboxd.daemon.disk import Disk
+from inboxd.daemon.inflight import Inflight
+from inboxd.daemon.intake import Intake
+from inboxd.daemon.outbox import Outbox
+from inboxd.daemon.recovery import recover
+from inboxd.daemon.spool import Spool
+from inboxd.daemon.worker import Worker
+from inboxd.jobs.client import ApiClient
+from inboxd.jobs.clock import Clock
+from inboxd.jobs.result import isotime
+
+log = logging.getLogger("inboxd.house")
+
+# Seconds between two rounds of the main thread.
+ROUND = 1.0
+
+
+class House:
+    """One daemon on one spool."""
+
+    def __init__(self, config: Config, *, disk: Disk | None = None, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or Clock()
+        self.spool = Spool(config.spool, disk or Disk(fsync=config.fsync == "group"))
+        self._done = threading.Event()
+        self._hurry = threading.Event()
+        # Calls that had not ended when the time to stop was up.
+        self.cut = 0
+        self._started = self.clock.wall()
+
+    def start(self) -> None:
+        """Take the spool, mend what a crash left behind, and begin to work. Raises SpoolError.
+
+        The outbox comes first, since everything ends there; the intake last, since everything begins there.
+        """
+        config, spool, clock = self.config, self.spool, self.clock
+        spool.make()
+        spool.lock()
+        self.inflight = Inflight(spool, clock.wall())
+        back = recover(spool)
+        self.inflight.keep_only(spool.tokens())
+        self.outbox = Outbox(spool)
+        self.client = ApiClient(
+            config.apis,
+            threads=config.threads,
+            window=config.window,
+            cache=spool.folder("cache"),
+            allow=config.allow,
+            private=config.private,
+            max_body=config.max_body,
+            inline=config.inline,
+            clock=clock,
+            marks=self.inflight,
+            on_room=self._on_room,
+            **config.defaults.model_dump(exclude_unset=True),
+        )
+        self.inflight.open(self.client.workers)
+        self._restore_lanes()
+        deferred = Deferred(spool)
+        worker = Worker(
+            spool,
+            self.client,
+            self.outbox,
+            clock,
+            self.inflight.crashes,
+            config.max_job,
+            config.quiet,
+            note=deferred.note,
+            wake=self._on_room,
+        )
+        self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
+        self.outbox.start()
+        self.intake.start()
+        log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
+
+    def _on_room(self) -> None:
+        self.intake.wake()
+
+    # -- while it runs ----------------------------------------------------------------------------------------
+
+    def run(self, *, once: bool = False) -> None:
+        """Work until `stop` is called, or with `once` until nothing is left to do now; then stop in good order."""
+        try:
+            while not self._done.wait(0.05 if once else ROUND):
+                self.turn(self.clock.wall())
+                if once and self.idle:
+                    break
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """Ask for the end; the second time, for a quick one. For signal handlers: only sets flags."""
+        if self._done.is_set():
+            self._hurry.set()
+        self._done.set()
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether all that can be done now is done."""
+        return self.intake.idle and self.client.queue.held == 0 and self.outbox.idle
+
+    def turn(self, now: float) -> None:
+        """Make one round of the main thread at `now` (wall time)."""
+        if not self.spool.is_ours():
+            log.error("the spool was moved or replaced; stopping", extra={"fields": {"spool": self.spool.root}})
+            self.stop()
+            return
+        with contextlib.suppress(OSError):
+            self._write_json("status.json", self.status(now))
+            self._write_json("lanes.json", {"at": now, "lanes": self.client.queue.states()})
+
+    def status(self, now: float) -> dict[str, Any]:
+        """Say how it goes."""
+        queue = self.client.queue
+        return {
+            "pid": os.getpid(),
+            "version": inboxd.__version__,
+            "since": isotime(self._started),
+            "at": isotime(now),
+            "window": {"held": queue.held, "running": queue.running, "of": self.config.window},
+            "answered": self.outbox.committed,
+            "trouble": [
+                trouble for trouble in (self.intake.trouble, self.outbox.trouble, self.intake.watch.trouble) if trouble
+            ],
+            "batches": [batch.progress for batch in self.intake.batches],
+            "lanes": queue.states(),
+        }
+
+    def _write_json(self, name: str, value: Any) -> None:
+        """Replace one of our own small files; torn or lost after a power cut, it is simply made again."""
+        staged = self.spool.state(f".{name}")
+        self.spool.disk.write(staged, json.dumps(value, indent=2).encode() + b"\n")
+        self.spool.disk.rename(staged, self.spool.state(name))
+
+    def _restore_lanes(self) -> None:
+        try:
+            with open(self.spool.state("lanes.json"), "rb") as file:
+                saved = json.load(file)
+            elapsed = max(self.clock.wall() - saved["at"], 0.0)
+            for name, state in saved["lanes"].items():
+                self.client.restore_lane(name, state, elapsed)
+        except (OSError, ValueError, KeyError, TypeError):
+            # No state, or one of another version: the lanes begin afresh.
+            return
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop, in an order that loses nothing.
+
+        1. the intake, so that nothing new is claimed;
+        2. the client: calls under way get `drain` seconds, jobs not begun go back, cut ones are deferred;
+        3. the outbox, when nobody has an answer for it any more;
+        4. the batches, whose last answers are in now;
+        5. the state files, the mark that this was no crash, the lock.
+        """
+        log.info("stopping", extra={"fields": {"running": self.client.queue.running}})
+        self.intake.stop()
+        self.cut = self.client.close(self.config.drain, self._hurry)
+        self.outbox.stop()
+        for batch in self.intake.batches:
+            batch.stop()
+        self.turn(self.clock.wall())
+        self.inflight.close()
+        self.spool.unlock()
+        log.info("stopped", extra={"fields": {"answered": self.outbox.committed, "cut": self.cut}})

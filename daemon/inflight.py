@@ -1,0 +1,87 @@
+"""Which jobs were being called when the daemon died: a page of memory that outlives the process.
+
+Each worker has a line in a small mapped file and writes there what it begins; that costs no system call. After a crash
+the tokens still stand there. A power cut may take the page with it, which is right: then the power was to blame.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+
+from inboxd.daemon.spool import Spool
+
+# A token is a UUID of 36 characters, with a colon and a line number for the lines of a batch.
+WIDTH = 64
+# So often may a daemon die over the same job before the job is held to be the reason.
+CRASHES = 3
+
+
+class Inflight:
+    """The mapped file of this run, and the crashes of earlier ones by token: when each was noticed (wall time)."""
+
+    def __init__(self, spool: Spool, now: float) -> None:
+        self._spool = spool
+        self._path = spool.state("inflight")
+        self._crashes_path = spool.state("crashes.json")
+        self.crashes = self._known()
+        found = self._left_behind()
+        for token in found:
+            self.crashes.setdefault(token, []).append(now)
+        if found:
+            self._save()
+
+    def _known(self) -> dict[str, list[float]]:
+        try:
+            with open(self._crashes_path, "rb") as file:
+                return {str(token): [float(at) for at in times] for token, times in json.load(file).items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}
+
+    def _left_behind(self) -> list[str]:
+        try:
+            with open(self._path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        lines = (
+            data[start : start + WIDTH].rstrip(b" \0").decode("ascii", "replace")
+            for start in range(0, len(data), WIDTH)
+        )
+        return [token for token in lines if token]
+
+    def _save(self) -> None:
+        staged = self._spool.staging("crashes", ".json.tmp")
+        self._spool.disk.write(staged, json.dumps(self.crashes).encode())
+        self._spool.disk.sync([staged], self._spool.staged)
+        self._spool.disk.rename(staged, self._crashes_path)
+
+    def keep_only(self, tokens: set[str]) -> None:
+        """Forget the crashes of jobs that are no longer there; `tokens` are those of files in active/ and deferred/."""
+        kept = {token: times for token, times in self.crashes.items() if token.partition(":")[0] in tokens}
+        if kept != self.crashes:
+            self.crashes = kept
+            self._save()
+
+    def open(self, workers: int) -> None:
+        """Begin a new run: nobody does anything yet."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(fd, workers * WIDTH)
+            self._map = mmap.mmap(fd, workers * WIDTH)
+        finally:
+            os.close(fd)
+
+    def begin(self, worker: int, token: str) -> None:
+        """Note that a worker begins a call."""
+        self._map[worker * WIDTH : (worker + 1) * WIDTH] = token.encode().ljust(WIDTH)
+
+    def clear(self, worker: int) -> None:
+        """Note that a worker does nothing."""
+        self._map[worker * WIDTH] = 0
+
+    def close(self) -> None:
+        """End the run in good order: nobody was interrupted."""
+        self._map.close()
+        os.truncate(self._path, 0)

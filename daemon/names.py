@@ -1,0 +1,123 @@
+"""What files are called: jobs as they are dropped, claims in active/ and deferred/, attachments, parts of answers.
+
+`~` is kept for the names that we make: NAME~ID.json is a claimed job, ~ID@FILE its attachment, NAME~r2 a second answer
+of the same name. A dropped name that holds one is refused, so that none of ours can be forged.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inboxd.jobs.ids import time_of, uuid7
+
+# What editors and uploads call a file that is not finished.
+UNFINISHED = (".tmp", ".part", "~", ".swp")
+# NAME~ID.jsonl must fit into the 255 bytes of a file name.
+LONGEST_NAME = 200
+
+_TOKEN = r"(?P<token>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_CLAIMED = re.compile(rf"(?P<name>.+)~{_TOKEN}(?P<kind>\.jsonl?)", re.DOTALL)
+_ATTACHED = re.compile(rf"~{_TOKEN}@(?P<name>.+)", re.DOTALL)
+_PART = re.compile(rf"\.(?P<name>.+)~{_TOKEN}(?P<kind>\.jsonl)\.part", re.DOTALL)
+# The name under which a job that failed a second time lies in failed/; dropped again, it is NAME once more.
+_RETRIED = re.compile(r"(?P<name>.+)~r\d+", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job file that is ours: its name, the token that tells it from all others, and its kind (.json or .jsonl).
+
+    `trouble` says what is wrong with its name; such a file is answered and not read.
+    """
+
+    name: str
+    token: str
+    kind: str
+    trouble: str | None = None
+
+    @property
+    def filename(self) -> str:
+        """What the file is called in active/ and deferred/."""
+        return f"{self.name}~{self.token}{self.kind}"
+
+
+def is_job(filename: str) -> bool:
+    """Tell whether a file of this name in the inbox is a job; all others wait there as attachments."""
+    return (
+        filename.lower().endswith((".json", ".jsonl"))
+        and not filename.startswith(".")
+        and not filename.endswith(UNFINISHED)
+    )
+
+
+def new_claim(filename: str) -> Claim:
+    """Make the claim of a file that lies in the inbox."""
+    name, kind = os.path.splitext(filename)
+    retried = _RETRIED.fullmatch(name)
+    name = retried["name"] if retried else name
+    return Claim(_storable(name), uuid7(), kind.lower(), trouble(name))
+
+
+def parse(filename: str) -> Claim | None:
+    """Read the name of a file in active/ or deferred/; None when it is not one of ours."""
+    return _claim(_CLAIMED.fullmatch(filename))
+
+
+def parse_part(filename: str) -> Claim | None:
+    """Read the name of a batch's unfinished answers; None when it is not one of ours."""
+    return _claim(_PART.fullmatch(filename))
+
+
+def _claim(match: re.Match[str] | None) -> Claim | None:
+    return None if match is None else Claim(match["name"], match["token"], match["kind"], trouble(match["name"]))
+
+
+def claimed_at(token: str) -> float:
+    """Say when a job was claimed (wall time), to the millisecond."""
+    return time_of(token)
+
+
+def part(claim: Claim, suffix: str) -> str:
+    """Give the name of a batch's unfinished answers."""
+    return f".{claim.name}~{claim.token}{suffix}"
+
+
+def attached(claim: Claim, name: str) -> str:
+    """Give the name in active/ of an attachment."""
+    return f"~{claim.token}@{name}"
+
+
+def parse_attached(filename: str) -> tuple[str, str] | None:
+    """Read the name of an attachment in active/ as token and name; None when it is not one."""
+    match = _ATTACHED.fullmatch(filename)
+    return None if match is None else (match["token"], match["name"])
+
+
+def stems(name: str) -> Iterator[str]:
+    """Give NAME, NAME~r2, NAME~r3 and so on."""
+    yield name
+    number = 2
+    while True:
+        yield f"{name}~r{number}"
+        number += 1
+
+
+def trouble(name: str) -> str | None:
+    """Say what is wrong with a dropped name; None when it is fine."""
+    if "~" in name:
+        return 'the name holds a "~", which is kept for the names that inboxd makes; rename the file'
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        return f"the name is longer than {LONGEST_NAME} bytes; rename the file"
+    if not name.isprintable():
+        return "the name is not printable UTF-8; rename the file"
+    return None
+
+
+def _storable(name: str) -> str:
+    """Bring a name to what an answer can be called: UTF-8, and short enough."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return os.fsencode(text)[:LONGEST_NAME].decode("utf-8", "ignore")

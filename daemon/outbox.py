@@ -1,0 +1,164 @@
+"""The outbox: answers become durable and visible, many for one fsync, and a lone one need not wait for company.
+
+One thread takes all that has come up, stages it, syncs once, and then settles each: the job leaves active/, the answer
+appears. If the disk refuses, the group is kept and tried again; nothing is lost, and the workers wait meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from inboxd.daemon.spool import Spool
+
+log = logging.getLogger("inboxd.outbox")
+
+# Answers that are made but not yet staged. Small, because a crash makes their calls twice; large enough
+# for groups in which an fsync is shared by many (32 reach what 128 do, by measurement).
+WAITING = 48
+# Seconds between attempts while the disk refuses.
+PATIENCE = 1.0
+
+
+class Settlement(Protocol):
+    """The last step of a job: what it leaves behind, in two halves with a sync between them.
+
+    Both halves may be repeated: after an error the outbox tries again, after a crash recovery does.
+    """
+
+    def stage(self) -> list[str]:
+        """Write everything that is to appear; gives the paths to be synced."""
+
+    def settle(self) -> None:
+        """Let the job leave and what is staged appear."""
+
+    def settled(self) -> None:
+        """Take note that all of it is durable and visible."""
+
+
+class Outbox:
+    """The thread that commits. `put` blocks while WAITING settlements are waiting already."""
+
+    def __init__(
+        self, spool: Spool, *, on_idle: Callable[[], None] = lambda: None, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._spool = spool
+        self._on_idle = on_idle
+        self._pause = pause
+        self._waiting: queue.Queue[Settlement | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._unsettled = 0
+        self._count = threading.Lock()
+        self.trouble: str | None = None
+        self.committed = 0
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether everything that was put is settled."""
+        return self._unsettled == 0
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to commit."""
+        self._thread.start()
+
+    def put(self, settlement: Settlement) -> None:
+        """Hand over a settlement."""
+        with self._count:
+            self._unsettled += 1
+        self._waiting.put(settlement)
+
+    def stop(self) -> None:
+        """Commit what was put, and end."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            group, more = self._gather()
+            if group:
+                # A batch is put once for each of its answers, and committed once.
+                self._insist(list(dict.fromkeys(group)))
+                self._take_off(len(group))
+            if not more:
+                return
+
+    def _gather(self) -> tuple[list[Settlement], bool]:
+        """Wait for one settlement and take all others that are there; False with it at the end."""
+        group: list[Settlement] = []
+        item = self._waiting.get()
+        while item is not None:
+            group.append(item)
+            try:
+                item = self._waiting.get_nowait()
+            except queue.Empty:
+                return group, True
+        return group, False
+
+    def _insist(self, group: list[Settlement]) -> None:
+        """Commit a group, however often it takes."""
+        staged = False
+        while True:
+            try:
+                if not staged:
+                    stage(self._spool, group)
+                    staged = True
+                settle(group)
+            except OSError as error:
+                self._say(error, len(group))
+                self._pause(PATIENCE)
+            except Exception:
+                self._isolate(group)
+                return
+            else:
+                break
+        if self.trouble is not None:
+            log.info("the disk takes answers again", extra={"fields": {"answers": len(group)}})
+            self.trouble = None
+        for settlement in group:
+            settlement.settled()
+
+    def _say(self, error: OSError, answers: int) -> None:
+        trouble = f"{error.filename or self._spool.root}: {error.strerror}"
+        if trouble != self.trouble:
+            log.error("answers wait for the disk", extra={"fields": {"error": trouble, "answers": answers}})
+        self.trouble = trouble
+
+    def _isolate(self, group: list[Settlement]) -> None:
+        """After a mistake of our own: commit the others, and leave the one it was about to the next start."""
+        if len(group) == 1:
+            log.exception("internal error: a job stays in active/ until the next start")
+            return
+        for settlement in group:
+            self._insist([settlement])
+
+    def _take_off(self, settled: int) -> None:
+        self.committed += settled
+        with self._count:
+            self._unsettled -= settled
+        if self.idle:
+            self._on_idle()
+
+
+def stage(spool: Spool, group: list[Settlement]) -> None:
+    """Make all that a group leaves behind complete and durable, out of sight."""
+    paths = [path for settlement in group for path in settlement.stage()]
+    spool.disk.sync(paths, spool.staged)
+
+
+def settle(group: list[Settlement]) -> None:
+    """Let the jobs of a staged group leave and their answers appear.
+
+    That needs no sync of its own. A power cut may undo the last of these moves; then the staged answers are there
+    again and recovery makes the same moves once more.
+    """
+    for settlement in group:
+        settlement.settle()

@@ -1,0 +1,150 @@
+"""What a start finds after a crash, and how it goes on from there.
+
+A staged answer is the end of its job: if it is whole, it is published, whether the job has left active/ already or not.
+Everything else that is staged is worthless, because whatever it was made from is still there. A job in active/ that has
+an answer, or a newer version in deferred/, is removed; all others go back to work.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import defaultdict
+from typing import Any
+
+from inboxd.daemon import names
+from inboxd.daemon.names import Claim
+from inboxd.daemon.settlement import (
+    ANSWER,
+    BODY,
+    DEFERRED,
+    FAILED,
+    SUMMARY,
+    publish,
+    publish_batch,
+    trace_of,
+    with_trace,
+)
+from inboxd.daemon.spool import Spool
+from inboxd.jobs.job import instant
+
+log = logging.getLogger("inboxd.recovery")
+
+# The longest first, for .json is the end of .summary.json too.
+_SUFFIXES = (SUMMARY, DEFERRED, FAILED, BODY, ANSWER)
+
+
+def recover(spool: Spool) -> list[Claim]:
+    """Bring the spool to a state that the daemon can go on from; gives the jobs in active/ that go back to work."""
+    claims = {claim.token: claim for claim in _without_twins(spool)}
+    published = _publish_answers(spool, claims) + _publish_batches(spool, claims)
+    swept = _sweep(spool)
+    back = [claim for claim in claims.values() if not _is_over(spool, claim)]
+    if published or swept or back:
+        fields = {"published": published, "swept": swept, "back_to_work": len(back)}
+        log.warning("recovered after a crash", extra={"fields": fields})
+    return back
+
+
+def _without_twins(spool: Spool) -> list[Claim]:
+    """Give the claims in active/; of an array that was just brought to a batch, only the batch."""
+    claims = list(spool.claims())
+    batches = {claim.token for claim in claims if claim.kind == ".jsonl"}
+    for claim in claims:
+        if claim.kind == ".json" and claim.token in batches:
+            spool.remove(claim)
+    return [claim for claim in claims if claim.kind == ".jsonl" or claim.token not in batches]
+
+
+def _publish_answers(spool: Spool, claims: dict[str, Claim]) -> int:
+    """Publish all single answers that are staged whole, and take their jobs out of active/ and out of `claims`."""
+    count = 0
+    for token, suffixes in _staged(spool).items():
+        answer = _whole(spool.staging(token, ANSWER)) if ANSWER in suffixes else None
+        if answer is None:
+            continue
+        claim = claims.pop(token, None)
+        ok = answer["status"] == "done"
+        if claim is not None:
+            _let_go(spool, claim, answer, suffixes)
+        gone = Claim(answer["name"], token, ".json")
+        publish(spool, gone, spool.attachments_of(token), ok=ok)
+        count += 1
+    return count
+
+
+def _let_go(spool: Spool, claim: Claim, answer: dict[str, Any], suffixes: set[str]) -> None:
+    """Do what the outbox was about to do when it was cut off between staging an answer and removing its job."""
+    if answer["status"] == "rejected":
+        spool.set_aside(claim, FAILED)
+        return
+    paths = [spool.staging(claim.token, suffix) for suffix in (ANSWER, BODY) if suffix in suffixes]
+    if answer["status"] != "done":
+        # The staged copy may be torn where the answer is not; it is made again.
+        trace = trace_of(answer["id"], instant(answer["received"]), 0, answer["attempts"])
+        copy = with_trace(spool, claim, trace)
+        if copy is not None:
+            paths.append(spool.stage(claim, FAILED, copy))
+    spool.disk.sync(paths, spool.staged)
+    spool.remove(claim)
+
+
+def _publish_batches(spool: Spool, claims: dict[str, Claim]) -> int:
+    """Publish the answers of batches that have left active/ already."""
+    count = 0
+    for claim in spool.parts():
+        if claim.token not in claims and not spool.is_deferred(claim):
+            publish_batch(spool, claim, spool.attachments_of(claim.token))
+            count += 1
+    return count
+
+
+def _staged(spool: Spool) -> dict[str, set[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for filename in os.listdir(spool.staged):
+        suffix = next((suffix for suffix in _SUFFIXES if filename.endswith(suffix)), None)
+        if suffix is not None:
+            found[filename.removesuffix(suffix)].add(suffix)
+    return found
+
+
+def _whole(path: str) -> dict[str, Any] | None:
+    """Read a staged answer; None when it is torn."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        answer = json.loads(data)
+    except (OSError, ValueError):
+        return None
+    return answer if isinstance(answer, dict) and data.endswith(b"\n") else None
+
+
+def _sweep(spool: Spool) -> int:
+    leftovers = os.listdir(spool.staged)
+    for filename in leftovers:
+        spool.disk.unlink(os.path.join(spool.staged, filename))
+    return len(leftovers)
+
+
+def _is_over(spool: Spool, claim: Claim) -> bool:
+    """Tell whether a job in active/ lives on elsewhere, and if so remove it here.
+
+    In the outbox its answer may stand already where a power cut has undone the removal but not the answer.
+    """
+    if spool.is_deferred(claim) or (claim.kind == ".json" and _is_answered(spool, claim)):
+        spool.remove(claim)
+        return True
+    return False
+
+
+def _is_answered(spool: Spool, claim: Claim) -> bool:
+    for stem in names.stems(claim.name):
+        try:
+            with open(os.path.join(spool.outbox, stem + ANSWER), "rb") as file:
+                head = file.read(2048)
+        except OSError:
+            return False
+        if f'"claim":"{claim.token}"'.encode() in head:
+            return True
+    return False

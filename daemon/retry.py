@@ -1,0 +1,61 @@
+"""Dropping failed jobs again: what `mv failed/NAME.json inbox/` does, with the attachments it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from inboxd.daemon import names
+from inboxd.daemon.drop import NO_SPOOL
+from inboxd.daemon.spool import Spool
+from inboxd.jobs.faults import Invalid
+from inboxd.jobs.job import parse
+
+
+def retry_all(folder: str, wanted: Iterable[str] | None) -> tuple[list[str], list[str]]:
+    """Move the jobs named, or all, from failed/ back into the inbox; gives the files moved, and what went wrong."""
+    spool = Spool(folder)
+    moved: list[str] = []
+    problems: list[str] = []
+    try:
+        filenames = [filename for filename in spool.failures() if names.is_job(filename)]
+    except FileNotFoundError:
+        return [], [f"{folder}: {NO_SPOOL}"]
+    except OSError as error:
+        return [], [f"{error.filename}: cannot be looked at: {error.strerror}"]
+    for want in sorted(filenames) if wanted is None else wanted:
+        filename = next((name for name in (want, f"{want}.json", f"{want}.jsonl") if name in filenames), None)
+        if filename is None:
+            problems.append(f"{want}: not in failed/")
+        elif (problem := _retry(spool, filename)) is not None:
+            problems.append(problem)
+        else:
+            moved.append(filename)
+    return moved, problems
+
+
+def _retry(spool: Spool, filename: str) -> str | None:
+    """Move one job, after its attachments; gives what went wrong, and then nothing has moved."""
+    try:
+        attachments = sorted(set(_attachments(spool, filename)))
+        present = set(spool.failures())
+        for each in (*attachments, filename):
+            # What lies in the inbox under the same name belongs to another job.
+            if each in present and os.path.lexists(os.path.join(spool.inbox, each)):
+                return f"{filename}: another {each} waits in the inbox; try again when it is gone"
+        for attachment in attachments:
+            # Whoever dropped a job without its attachment puts it into the inbox himself.
+            with suppress(FileNotFoundError):
+                spool.drop_again(attachment)
+        spool.drop_again(filename)
+    except OSError as error:
+        return f"{filename}: {error.strerror}"
+    return None
+
+
+def _attachments(spool: Spool, filename: str) -> Iterator[str]:
+    for line in spool.failed_lines(filename):
+        # What never was a job has no attachments, and is answered as such once more.
+        with suppress(Invalid):
+            yield from parse(line).attachments

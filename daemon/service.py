@@ -1,0 +1,45 @@
+"""`inboxd run`: the process around the house. Signal handlers only set flags; the main thread does the rest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from inboxd.daemon.config import Config
+from inboxd.daemon.house import House
+from inboxd.daemon.log import start
+from inboxd.daemon.spool import SpoolError
+
+
+def serve(config: Config, *, once: bool) -> int:
+    """Run a daemon until it is told to stop; gives the exit status: 0 in good order, 1 when it cannot start."""
+    try:
+        logs = start(config.log.level, config.log.format, config.log.file)
+    except OSError as error:
+        return _refuse(f"{config.log.file}: cannot write the log: {error.strerror}")
+    house = House(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: house.stop())
+    try:
+        try:
+            house.start()
+        except SpoolError as error:
+            return _refuse(str(error))
+        except OSError as error:
+            return _refuse(f"{error.filename or config.spool}: {error.strerror}; the spool cannot be used")
+        house.run(once=once)
+    finally:
+        logs.stop()
+    if house.cut:
+        # Threads of calls that did not end in time would hold the process until their deadline. All
+        # that they were doing is on the disk already.
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def _refuse(why: str) -> int:
+    """Say the one word to whoever started us; gives the exit status."""
+    sys.stderr.write(f"inboxd: {why}\n")
+    return 1

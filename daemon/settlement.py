@@ -1,0 +1,168 @@
+"""How one job file ends: answered, or deferred with its trace.
+
+Each is a Settlement in two halves. `stage` writes all that is to appear into state/staged/; `settle` lets the
+job leave active/ first and then moves the staged files to their places, so that after a crash a staged answer whose
+job is gone only needs to be moved, and one whose job is still there is either whole or worthless.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from inboxd.daemon.names import Claim
+from inboxd.daemon.spool import Spool, Unfit
+from inboxd.jobs.result import Answer, isotime
+
+log = logging.getLogger("inboxd.outbox")
+
+# Suffixes of what is staged under a job's token. The answers of a batch are staged in the outbox itself, as PART.
+ANSWER, BODY, FAILED, DEFERRED, SUMMARY = ".json", ".body", ".failed", ".deferred", ".summary.json"
+LINES, PART = ".jsonl", ".jsonl.part"
+
+
+@dataclass(slots=True, eq=False)
+class Answered:
+    """The end of a single job."""
+
+    spool: Spool
+    claim: Claim
+    answer: Answer
+    attachments: tuple[str, ...] = ()
+
+    def stage(self) -> list[str]:
+        """Write the answer, its body and the copy for failed/."""
+        spool, claim, response = self.spool, self.claim, self.answer.response
+        paths = []
+        file = None
+        if response is not None and (response.side is not None or response.binary):
+            if response.side is not None:
+                response.side.flush()
+                paths.append(spool.staging(claim.token, BODY))
+            else:
+                paths.append(spool.stage(claim, BODY, response.body))
+            file = spool.free_stem(claim.name, (ANSWER, BODY)) + BODY
+        copy = None if self.answer.ok else failed_copy(spool, self.claim, self.answer)
+        if copy is not None:
+            paths.append(spool.stage(claim, FAILED, copy))
+        paths.append(spool.stage(claim, ANSWER, self.answer.to_json(file) + b"\n"))
+        return paths
+
+    def settle(self) -> None:
+        """Take the job out of active/ and publish."""
+        if self.answer.response is not None and self.answer.response.side is not None:
+            self.answer.response.side.close()
+        if self.answer.status == "rejected":
+            self.spool.set_aside(self.claim, FAILED)
+        else:
+            self.spool.remove(self.claim)
+        publish(self.spool, self.claim, self.attachments, ok=self.answer.ok)
+
+    def settled(self) -> None:
+        """Log the end of the job."""
+        log_answer(self.answer)
+
+
+def publish(spool: Spool, claim: Claim, attachments: tuple[str, ...], *, ok: bool) -> None:
+    """Move what is staged for a job that has left active/ to its places; the answer comes last."""
+    token, name = claim.token, claim.name
+    if ok:
+        spool.discard(claim, attachments)
+    else:
+        spool.release(claim, attachments)
+        spool.publish(spool.staging(token, FAILED), spool.failed, name, claim.kind)
+    spool.publish(spool.staging(token, BODY), spool.outbox, name, BODY)
+    spool.publish(spool.staging(token, ANSWER), spool.outbox, name, ANSWER)
+
+
+def publish_batch(spool: Spool, claim: Claim, attachments: tuple[str, ...]) -> None:
+    """Move what is staged for a batch that has left active/ to its places; the answers come last."""
+    failed = spool.publish(spool.staging(claim.token, FAILED), spool.failed, claim.name, LINES)
+    if failed is None:
+        spool.discard(claim, attachments)
+    else:
+        spool.release(claim, attachments)
+    stem = spool.free_stem(claim.name, (LINES, SUMMARY))
+    spool.publish(spool.staging(claim.token, SUMMARY), spool.outbox, stem, SUMMARY)
+    spool.publish(spool.part(claim, PART), spool.outbox, stem, LINES)
+
+
+@dataclass(slots=True, eq=False)
+class Deferred:
+    """A job that has to wait longer than memory should hold it, with what has happened to it so far."""
+
+    spool: Spool
+    claim: Claim
+    due: float
+    request_id: str
+    received: float
+    tried: int
+    attempts: list[dict[str, Any]]
+    # Told when the file lies in deferred/: its name and its time.
+    note: Callable[[str, float], None]
+
+    def stage(self) -> list[str]:
+        """Write the job with its trace, due at its time."""
+        trace = trace_of(self.request_id, self.received, self.tried, self.attempts)
+        copy = with_trace(self.spool, self.claim, trace)
+        if copy is None:
+            return []
+        path = self.spool.stage(self.claim, DEFERRED, copy)
+        self.spool.disk.set_mtime(path, self.due)
+        return [path]
+
+    def settle(self) -> None:
+        """Put the job with its trace into deferred/, and only then take the one without out of active/."""
+        self.spool.postpone(self.claim, DEFERRED)
+
+    def settled(self) -> None:
+        """Log until when the job waits."""
+        fields = {"id": self.request_id, "name": self.claim.name, "due": isotime(self.due)}
+        log.info("deferred", extra={"fields": fields})
+        self.note(self.claim.filename, self.due)
+
+
+def trace_of(request_id: str, received: float, tried: int, attempts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give what a file carries of its own history, like the Received lines of a mail."""
+    return {"id": request_id, "received": isotime(received), "tried": tried, "attempts": attempts}
+
+
+def failed_copy(spool: Spool, claim: Claim, answer: Answer) -> bytes | None:
+    """Give the dropped job with its trace, ready to be dropped again; None when it must stay as it was."""
+    if answer.status == "rejected":
+        return None
+    return with_trace(spool, claim, trace_of(answer.id, answer.received, 0, answer.attempts))
+
+
+def with_trace(spool: Spool, claim: Claim, trace: dict[str, Any]) -> bytes | None:
+    """Read a claimed job and add its trace; None when somebody has taken the file away."""
+    try:
+        with spool.open(claim) as file:
+            text = file.read().decode("utf-8-sig")
+    except (FileNotFoundError, Unfit):
+        return None
+    job = json.loads(text)
+    job["trace"] = trace
+    # Written by hand on several lines, it stays readable; written by a program on one, it stays one.
+    return json.dumps(job, ensure_ascii=False, indent=2 if "\n" in text.strip() else None).encode() + b"\n"
+
+
+def log_answer(answer: Answer) -> None:
+    """Write the last line of a job's life into the log."""
+    fields = {
+        "id": answer.id,
+        "name": answer.name,
+        "line": answer.line,
+        "api": answer.api,
+        "status": answer.status,
+        "http": answer.response.status if answer.response else None,
+        "attempts": len(answer.attempts),
+        "cache": answer.cache,
+        "fault": answer.error.kind if answer.error else None,
+        "error": answer.error.message if answer.error else None,
+        "ms": round((answer.finished - answer.received) * 1000, 1),
+    }
+    log.info("answered", extra={"fields": fields})

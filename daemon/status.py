@@ -1,0 +1,67 @@
+"""What `inboxd status` says: how many files lie in each folder, and what the daemon wrote about itself.
+
+The folders are the truth; a daemon that is not running is said to be so, whatever it wrote last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from inboxd.daemon.spool import SHOWN, Spool
+
+
+def gather(folder: str) -> dict[str, Any] | None:
+    """Look into the spool; None when there is none. Raises OSError."""
+    spool = Spool(folder)
+    if not os.path.isdir(spool.inbox):
+        return None
+    try:
+        with open(spool.state("status.json"), "rb") as file:
+            daemon = json.load(file)
+    except (OSError, ValueError):
+        daemon = None
+    return {
+        "spool": spool.root,
+        "running": spool.is_served(),
+        "folders": {name: _count(spool.folder(name)) for name in SHOWN},
+        "daemon": daemon,
+    }
+
+
+def _count(folder: str) -> int:
+    try:
+        with os.scandir(folder) as entries:
+            return sum(not entry.name.startswith(".") for entry in entries)
+    except FileNotFoundError:
+        # The next start of the daemon makes it again.
+        return 0
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """Say it to a person."""
+    daemon = found["daemon"] or {}
+    if found["running"]:
+        head = f"{found['spool']}: process {daemon.get('pid', '?')} serves it since {daemon.get('since', '?')}"
+    else:
+        head = f"{found['spool']}: no daemon is running"
+    lines = [head, *(f"  {name:<9} {count:>9}" for name, count in found["folders"].items())]
+    if found["running"]:
+        lines += [f"  trouble: {trouble}" for trouble in daemon.get("trouble", ())]
+        lines += [_batch(batch) for batch in daemon.get("batches", ())]
+        lines += [_lane(name, lane) for name, lane in sorted(daemon.get("lanes", {}).items())]
+    return "\n".join(lines)
+
+
+def _batch(batch: dict[str, Any]) -> str:
+    counts = ", ".join(f"{count} {status}" for status, count in batch.items() if status not in {"name", "answered"})
+    return f"  batch {batch['name']}: {batch['answered']} lines answered{f' ({counts})' if counts else ''}"
+
+
+def _lane(name: str, lane: dict[str, Any]) -> str:
+    line = f"  {name}: {lane['running']} running, {lane['waiting']} waiting"
+    if lane["rests_for"] > 0:
+        why = f"after {lane['faults']} faults in a row" if lane["trips"] else "because the server said so"
+        line += f", rests for {lane['rests_for']:.1f} s {why}"
+    return line

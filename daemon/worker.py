@@ -1,0 +1,191 @@
+"""The glue of one file: claim, parse, wait, call, decide, answer.
+
+`take` gets a claimed file and gives it to the client; the outcome, whenever it comes, goes to the outbox as an answer,
+or back into deferred/ with its trace. Whatever is wrong with a file becomes its answer and harms nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+from inboxd.daemon.inflight import CRASHES
+from inboxd.daemon.lines import is_array
+from inboxd.daemon.names import Claim
+from inboxd.daemon.outbox import Outbox
+from inboxd.daemon.settlement import BODY, Answered, Deferred
+from inboxd.daemon.spool import Spool, Unfit
+from inboxd.jobs.client import ApiClient
+from inboxd.jobs.clock import Clock
+from inboxd.jobs.faults import Fault, Interrupted, Invalid, Poisoned
+from inboxd.jobs.ids import time_of
+from inboxd.jobs.job import Job, load, parse_object
+from inboxd.jobs.lanes import FILE_SHARE
+from inboxd.jobs.result import Answer, Attempt, Problem, Status
+from inboxd.jobs.task import Errand, Postponed
+
+log = logging.getLogger("inboxd.worker")
+
+# A job that has to wait longer goes to deferred/ and frees its place in the window.
+PATIENCE = 5.0
+# So long an attachment may come after its job.
+ATTACHMENT_WAIT = 5.0
+
+
+class NotYet(Exception):
+    """The file may still be being written, or its attachment be on the way; look again at `at` (wall time)."""
+
+    def __init__(self, at: float) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+class IsArray(Exception):
+    """The file holds not one job but an array of jobs, which is a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Carries jobs from their claim to their settlement.
+
+    `crashes` are those of earlier runs by token, `max_job` is in bytes, `quiet` in seconds. `note` is told of each file
+    that was deferred; `wake` wakes the intake.
+    """
+
+    spool: Spool
+    client: ApiClient
+    outbox: Outbox
+    clock: Clock
+    crashes: Mapping[str, list[float]]
+    max_job: int
+    quiet: float
+    note: Callable[[str, float], None]
+    wake: Callable[[], None]
+
+    def take(self, claim: Claim, now: float) -> None:
+        """Set a claimed file to work. Raises LaneFull when there is no room, and NotYet or IsArray."""
+        try:
+            job = self._parse(claim, now)
+            self.attach(claim, job.attachments, now)
+        except FileNotFoundError:
+            log.warning("the claimed file is gone", extra={"fields": {"id": claim.token, "name": claim.name}})
+            return
+        except (Unfit, Invalid) as error:
+            self.reject(claim, error, now)
+            return
+        trace = job.trace
+        attempts = list(trace.attempts) if trace else []
+        errand = self.errand(claim, job, claim.token, attempts, trace.tried if trace else 0, FILE_SHARE)
+        poisoned = self.poisoned(errand, now)
+        if poisoned is not None:
+            self._answer(claim, job.attachments, poisoned)
+            return
+        future = self.client.submit(job, errand)
+        log.info("claimed", extra={"fields": {"id": errand.id, "name": claim.name}})
+        future.add_done_callback(partial(self._outcome, claim, job, errand))
+
+    # -- in -------------------------------------------------------------------------------------------------
+
+    def _parse(self, claim: Claim, now: float) -> Job:
+        if claim.trouble is not None:
+            raise Unfit(claim.trouble)
+        status, data = self.spool.read(claim, self.max_job + 1)
+        if len(data) > self.max_job:
+            if is_array(data):
+                raise IsArray
+            raise Unfit(
+                f"the file has {status.st_size} bytes and a job at most {self.max_job}; many jobs go into a .jsonl"
+            )
+        try:
+            value = load(data)
+        except Invalid:
+            # A time in the future is a slip of somebody's clock and no reason to wait.
+            if 0 <= now - status.st_mtime < self.quiet:
+                raise NotYet(status.st_mtime + self.quiet) from None
+            raise
+        if isinstance(value, list):
+            raise IsArray
+        return parse_object(value)
+
+    def attach(self, claim: Claim, names: tuple[str, ...], now: float) -> None:
+        """Take a job's attachments out of the inbox; raises NotYet, or Invalid when one is not there."""
+        for name in names:
+            if not self.spool.attach(claim, name):
+                if now < time_of(claim.token) + ATTACHMENT_WAIT:
+                    raise NotYet(now + self.quiet)
+                raise Invalid(f'the attachment "{name}" is not in the inbox; drop it before the job')
+
+    def errand(
+        self, claim: Claim, job: Job, token: str, attempts: list[dict[str, Any]], tried: int, share: float
+    ) -> Errand:
+        """Say how a job wants to be handled: under which id, with which past, and how patiently."""
+        trace = job.trace
+        crashes = [
+            Attempt(at, 0.0, fault=Interrupted.kind, message="the daemon died during this call").to_dict()
+            for at in self.crashes.get(token, ())
+        ]
+        return Errand(
+            id=trace.id if trace else job.id or token,
+            token=token,
+            received=trace.received if trace else time_of(claim.token),
+            attempts=attempts + [crash for crash in crashes if crash not in attempts],
+            tried=tried,
+            patience=PATIENCE,
+            block=False,
+            share=share,
+            open_file=partial(self.spool.open_attachment, claim),
+            spill=partial(self._spill, token),
+        )
+
+    def _spill(self, token: str) -> BinaryIO:
+        return open(self.spool.staging(token, BODY), "wb")
+
+    def poisoned(self, errand: Errand, now: float) -> Answer | None:
+        """Give the answer of a job over which the daemon died too often; None for any other."""
+        if len(self.crashes.get(errand.token, ())) < CRASHES:
+            return None
+        fault = Poisoned(f"the daemon died {CRASHES} times while this job was being called", uncertain=True)
+        answer = self.ended(errand.id or errand.token, "failed", fault, errand.received or now, now)
+        answer.attempts = errand.attempts
+        return answer
+
+    # -- out ------------------------------------------------------------------------------------------------
+
+    def _outcome(self, claim: Claim, job: Job, errand: Errand, future: Future[Answer]) -> None:
+        """Route what came of a job; runs on the thread that ended it."""
+        postponed = future.exception()
+        if postponed is None:
+            self._answer(claim, job.attachments, future.result())
+            return
+        assert isinstance(postponed, Postponed)
+        now = self.clock.wall()
+        if postponed.stopped and not postponed.attempts:
+            self.spool.give_back(claim, job.attachments, now)
+            return
+        due, request_id, received = now + postponed.wait, errand.id or claim.token, errand.received or now
+        self.outbox.put(
+            Deferred(self.spool, claim, due, request_id, received, postponed.tried, postponed.attempts, self._deferred)
+        )
+
+    def _deferred(self, filename: str, due: float) -> None:
+        self.note(filename, due)
+        self.wake()
+
+    def reject(self, claim: Claim, error: Unfit | Invalid, now: float) -> None:
+        """Answer a file that is no job."""
+        self._answer(claim, (), self.ended(claim.token, "rejected", Invalid(str(error)), time_of(claim.token), now))
+
+    def _answer(self, claim: Claim, attachments: tuple[str, ...], answer: Answer) -> None:
+        answer.name = claim.name
+        answer.claim = claim.token
+        self.outbox.put(Answered(self.spool, claim, answer, attachments))
+
+    @staticmethod
+    def ended(request_id: str, status: Status, fault: Fault, received: float, now: float) -> Answer:
+        """Make the answer of a job that never came to the client."""
+        problem = Problem(fault.kind, fault.message, fault.uncertain)
+        return Answer(request_id, status, received=received, finished=now, error=problem)

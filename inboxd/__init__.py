@@ -1,0 +1,43 @@
+"""Drop a file, the call gets made: an HTTP call spool with limits, retries, cache and answers.
+
+The same engine as a library:
+
+    from inboxd import ApiClient
+
+    with ApiClient(threads=8, attempts=5, rate="50/s") as api:
+        futures = [api.submit({"url": url}) for url in urls]
+
+Names are loaded when they are first used, so that `inboxd drop` starts without loading the engine.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inboxd.jobs.api import Api
+    from inboxd.jobs.client import ApiClient
+    from inboxd.jobs.faults import Backoff, Fault
+    from inboxd.jobs.job import Job
+    from inboxd.jobs.result import Answer, Problem, Response
+
+__all__ = ["Answer", "Api", "ApiClient", "Backoff", "Fault", "Job", "Problem", "Response"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Answer": "result",
+    "Api": "api",
+    "ApiClient": "client",
+    "Backoff": "faults",
+    "Fault": "faults",
+    "Job": "job",
+    "Problem": "result",
+    "Response": "result",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'inboxd' has no attribute {name!r}")
+    return getattr(import_module(f"inboxd.jobs.{_HOMES[name]}"), name)

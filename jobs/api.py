@@ -1,0 +1,116 @@
+"""An API: a named service with its limits, headers and patience, and the finding of the API a URL belongs to.
+
+The same `Api` is a table `[api.NAME]` of the config and an object of the library. A URL belongs to the API
+whose `base_url` it starts with; any other URL to its origin, which is an API of that name with the defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from inboxd.jobs.faults import Backoff
+from inboxd.jobs.fields import Headers, Url
+from inboxd.jobs.units import Duration, RateLimit, Statuses
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# Origins come from jobs, so their number is not ours to choose; a forgotten one is simply made again.
+KNOWN_ORIGINS = 10_000
+
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)
+
+
+class Policy(BaseModel):
+    """How an API is called: what `[defaults]` may say, and what each `[api.NAME]` may say otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    attempts: int = Field(5, ge=1, le=1000, description="attempts of a job before it fails")
+    timeout: Duration = Field(30.0, gt=0, description="the whole of one attempt: DNS, connect, TLS, headers, body")
+    ok: Statuses = Field("200-299", description="statuses that count as done")
+    rate: RateLimit | None = Field(None, description="calls per time, paced; none when absent")
+    burst: int | None = Field(None, ge=1, description="calls that may go at once; absent: paced evenly")
+    concurrency: int | None = Field(None, ge=1, description="calls at a time; absent: a fair share of the threads")
+    backoff: Backoff = Field(Backoff(), description="waits between attempts")
+    trip: int = Field(10, ge=1, description="temporary faults in a row after which the API is left in peace")
+    redirects: int = Field(5, ge=0, le=20, description="redirects followed for GET and HEAD")
+    verify: bool | str = Field(True, description="check TLS certificates; or the path of a CA bundle")
+    cert: str | None = Field(None, description="path of a client certificate (PEM)")
+    key: str | None = Field(None, description="path of the client certificate's key (PEM), if apart")
+    proxy: str | None = Field(None, description="URL of a proxy; the environment's are not used")
+
+
+class Api(Policy):
+    """One API. `name` is what log lines, answers and status call it."""
+
+    # Long enough for any origin: scheme, host of 253 characters, port.
+    name: str = Field(pattern=r"^[^\s~]{1,270}$")
+    base_url: Url
+    headers: Headers = Field({}, description="sent with each call, unless the job says otherwise")
+
+    @model_validator(mode="after")
+    def _without_query(self) -> Self:
+        if "?" in self.base_url or "#" in self.base_url:
+            raise ValueError("base_url: expected no query and no fragment")
+        return self
+
+    @property
+    def host(self) -> str:
+        """The host's name, lower case."""
+        return urlsplit(self.base_url).hostname or ""
+
+
+class Apis:
+    """All APIs by name and by URL; what is not named gets an API of its own, one for each origin."""
+
+    def __init__(self, named: Iterable[Api] = (), defaults: Policy | None = None) -> None:
+        self.named = {api.name: api for api in named}
+        self._defaults = (defaults or Policy()).model_dump(exclude_unset=True)
+        # The longest prefix wins, so that an API may lie inside another one.
+        prefixes = [(_normal(api.base_url).rstrip("/"), api) for api in self.named.values()]
+        self._prefixes = sorted(prefixes, key=lambda pair: -len(pair[0]))
+        self._of_origin = lru_cache(maxsize=KNOWN_ORIGINS)(self._make)
+
+    def of(self, url: str) -> Api:
+        """Give the API that `url` belongs to."""
+        if self._prefixes:
+            plain = _normal(url)
+            for prefix, api in self._prefixes:
+                if plain.startswith(prefix) and plain[len(prefix) : len(prefix) + 1] in {"", "/", "?", "#"}:
+                    return api
+        return self._of_origin(origin(url))
+
+    def _make(self, base: str) -> Api:
+        return Api.model_validate({"name": base, "base_url": base, **self._defaults})
+
+
+def origin(url: str) -> str:
+    """Give scheme, host and port of `url` (RFC 6454 4), lower case, without a default port or user."""
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return _origin(scheme, authority)
+
+
+@lru_cache(maxsize=KNOWN_ORIGINS)
+def _origin(scheme: str, authority: str) -> str:
+    scheme = scheme.lower()
+    host = authority.rpartition("@")[2].lower()
+    default = f":{DEFAULT_PORTS.get(scheme, 0)}"
+    return f"{scheme}://{host.removesuffix(default).removesuffix(':')}"
+
+
+def _normal(url: str) -> str:
+    """Bring `url` to the form in which prefixes are compared: origin in lower case, dot segments resolved.
+
+    Without the latter, `/api/../admin` would pass for a part of `/api` (RFC 3986 5.2.4).
+    """
+    rest = re.sub(r"^[^/]*//[^/?#]*", "", url, count=1)
+    if _DOTS.search(rest):
+        path, mark, query = rest.partition("?")
+        rest = urljoin("/", re.sub("%2e", ".", path, flags=re.IGNORECASE)) + mark + query
+    return origin(url) + rest

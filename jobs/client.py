@@ -1,0 +1,298 @@
+"""`ApiClient`: the engine. Jobs go in, futures of answers come out; folders are somebody else's business.
+
+A `ThreadPoolExecutor` serves one `LaneQueue`; each worker takes a task, makes the lane's decorated call and decides
+with the lane what follows. A worker never sleeps for a task: one that must wait goes back to its lane.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from math import ceil, inf
+from queue import Empty, SimpleQueue
+from threading import Event
+from typing import Any, Self
+
+from ratelimit import RateLimitException
+
+from inboxd.cache.store import Store
+from inboxd.jobs.api import Api, Apis, Policy
+from inboxd.jobs.caching import Caching
+from inboxd.jobs.clock import Clock
+from inboxd.jobs.exchange import Redirected, prepare
+from inboxd.jobs.faults import BadResponse, Blocked, Fault, Internal, Interrupted, Invalid
+from inboxd.jobs.ids import uuid7
+from inboxd.jobs.job import Job, parse_object
+from inboxd.jobs.lane import Lane, RetryLater
+from inboxd.jobs.lanes import WORKER_SHARE, LaneQueue
+from inboxd.jobs.marks import Marks, NoMarks
+from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem
+from inboxd.jobs.sender import Sender
+from inboxd.jobs.task import Errand, Postponed, Task
+from inboxd.jobs.wires import Wires
+
+log = logging.getLogger("inboxd.jobs")
+
+# Seconds between two looks whether a stop has become urgent.
+LOOK_UP = 0.05
+# Before a body that found no room on the disk is fetched again.
+DISK_FULL_WAIT = 10.0
+
+
+class ApiClient:
+    """Makes calls: limited, retried, cached, many at a time.
+
+    `apis` are named APIs; any other URL belongs to its origin, for which `defaults` hold (the fields of `Policy`:
+    attempts, timeout, rate, burst, concurrency, backoff, ok, …). `threads` is how many calls one API may have under way
+    (a third more stand by for the others), `window` how many jobs are held in memory before `submit` waits or raises
+    LaneFull (0: no bound), `cache` the folder of the cache, `allow` patterns of hosts that may be called.
+
+        with ApiClient(threads=8, attempts=5, rate="50/s") as api:
+            futures = [api.submit({"url": url}) for url in urls]
+    """
+
+    def __init__(
+        self,
+        apis: Iterable[Api] = (),
+        *,
+        threads: int = 16,
+        window: int = 0,
+        cache: str | None = None,
+        allow: Iterable[str] = ("*",),
+        private: bool = True,
+        max_body: int = 64 * 1024 * 1024,
+        inline: int | None = None,
+        clock: Clock | None = None,
+        marks: Marks | None = None,
+        on_room: Callable[[], None] = lambda: None,
+        **defaults: Any,
+    ) -> None:
+        self.workers = workers = ceil(threads * (1 + 1 / WORKER_SHARE))
+        self.apis = Apis(apis, Policy.model_validate(defaults))
+        self.clock = clock or Clock()
+        self._wires = Wires(self.apis, allow=allow, private=private)
+        self._caching = Caching(Store(cache) if cache else None)
+        self._sender = Sender(self._wires, self.clock, max_body=max_body, inline=max_body if inline is None else inline)
+        self._marks = marks or NoMarks()
+        self.queue = LaneQueue(self._new_lane, workers=workers, window=window, clock=self.clock, on_room=on_room)
+        self._at_work: dict[int, Task] = {}
+        self._closed = False
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self._serving = [self._executor.submit(self._serve, number) for number in range(workers)]
+
+    def _new_lane(self, api: Api) -> Lane:
+        return Lane(api, self._sender.attempt, self.clock)
+
+    # -- jobs in ------------------------------------------------------------------------------------------
+
+    def submit(self, job: Job | Mapping[str, Any], errand: Errand | None = None) -> Future[Answer]:
+        """Take a job; its future gives the answer, whatever it is, or raises `Postponed` if the errand allows that.
+
+        Raises `LaneFull` when the window has no room and the errand does not want to wait. What is attached to the
+        future runs on a worker and must not wait for room itself.
+        """
+        errand = errand or Errand()
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        future: Future[Answer] = Future()
+        now = self.clock.wall()
+        received = errand.received or now
+        request_id = errand.id or uuid7()
+        try:
+            parsed = job if isinstance(job, Job) else parse_object(dict(job))
+            request_id = errand.id or parsed.id or request_id
+            api = self.apis.of(parsed.url)
+            self._wires.check(parsed.url)
+            call = prepare(parsed, api, request_id)
+        except (Invalid, Blocked) as fault:
+            problem = Problem(fault.kind, fault.message)
+            future.set_result(Answer(request_id, "rejected", received=received, finished=now, error=problem))
+            return future
+        self._take_in(Task.of(parsed, request_id, api, call, future, errand, now, self.clock.mono()))
+        return future
+
+    def _take_in(self, task: Task) -> None:
+        mono = self.clock.mono()
+        if min(task.due, task.expires) - mono > task.errand.patience:
+            task.resolve(task.postponed(min(task.due, task.expires) - mono))
+            return
+        now = self.clock.wall()
+        # Who waits for its time looks for a known answer then; until then nobody can follow it.
+        if task.due <= mono and (known := self._caching.look_up(task, now)) is not None:
+            task.resolve(task.answer("done", now, known, cache="hit"))
+            return
+        self.queue.admit(task, block=task.errand.block, share=task.errand.share)
+        if self._caching.lead(task):
+            self._queue_up(task)
+
+    def _queue_up(self, task: Task) -> None:
+        if not self.queue.again(task):
+            self._give_up(task, task.postponed(0.0, stopped=True))
+
+    def map(self, jobs: Iterable[Job | Mapping[str, Any]]) -> Iterator[Answer]:
+        """Give the answers of many jobs as they come; jobs are drawn from `jobs` as there is work for the threads."""
+        done: SimpleQueue[Future[Answer]] = SimpleQueue()
+        ahead, under_way = 4 * len(self._serving), 0
+        for job in jobs:
+            self.submit(job).add_done_callback(done.put)
+            under_way += 1
+            if under_way >= ahead:
+                yield done.get().result()
+                under_way -= 1
+        for _ in range(under_way):
+            yield done.get().result()
+
+    # -- work -----------------------------------------------------------------------------------------------
+
+    def _serve(self, worker: int) -> None:
+        """Be a worker: carry out tasks until the queue is closed."""
+        while True:
+            try:
+                task = self.queue.get()
+            except Empty:
+                return
+            self._at_work[worker] = task
+            self._marks.begin(worker, task.errand.token)
+            try:
+                self._carry_out(task)
+            except Exception as error:  # a worker must outlive anything that a task does
+                log.exception("internal error", extra={"fields": task.log_fields})
+                fault = Internal(f"{type(error).__name__}: {error}")
+                self._end(task, task.answer("failed", self.clock.wall(), fault=fault))
+            self._marks.clear(worker)
+            del self._at_work[worker]
+
+    def _carry_out(self, task: Task) -> None:
+        if not task.begin():
+            self._give_up(task, None)
+            self.queue.returned(task, dismiss=True)
+        elif self.clock.mono() >= task.expires:
+            problem = Problem("expired", f"not done within {task.job.expires:g} s of being received")
+            self._end(task, task.answer("expired", self.clock.wall(), problem=problem))
+        elif task.job.cache is not None and task.cache_key is None and self._caching.keeps(task):
+            self._look_up_late(task)
+        else:
+            self._call(task)
+
+    def _look_up_late(self, task: Task) -> None:
+        """Do what `submit` left undone for a task whose time had not come."""
+        known = self._caching.look_up(task, self.clock.wall())
+        if known is not None:
+            self._end(task, task.answer("done", self.clock.wall(), known, cache="hit"))
+            return
+        self.queue.returned(task, dismiss=False)
+        if self._caching.lead(task):
+            self._queue_up(task)
+
+    def _call(self, task: Task) -> None:
+        try:
+            result = self.queue.lane(task.api).call(task)
+        except RateLimitException:
+            self._line_up(task, 0.0)
+        except RetryLater as later:
+            self._line_up(task, later.wait)
+        except Fault as fault:
+            self._end(task, task.answer("failed", self.clock.wall(), fault.response, fault=fault))
+        except OSError as error:
+            log.error("no room for a body", extra={"fields": {**task.log_fields, "error": error.strerror}})
+            self._line_up(task, DISK_FULL_WAIT)
+        else:
+            if isinstance(result, Redirected):
+                self._follow(task, result)
+            else:
+                cache: CacheUse | None = "miss" if task.cache_key else None
+                self._end(task, task.answer("done", self.clock.wall(), result, cache=cache))
+
+    def _follow(self, task: Task, redirected: Redirected) -> None:
+        """Send a task on to where its server said, through the lane of that place."""
+        task.hops += 1
+        url = redirected.call.url
+        try:
+            if task.hops > task.api.redirects:
+                raise BadResponse(f"more than {task.api.redirects} redirects", status=redirected.status)
+            self._wires.check(url)
+        except Fault as fault:
+            self._end(task, task.answer("failed", self.clock.wall(), fault=fault))
+            return
+        task.call = redirected.call
+        self.queue.move(task, self.apis.of(url))
+        self._line_up(task, 0.0)
+
+    def _line_up(self, task: Task, wait: float) -> None:
+        """Give a task back to its lane, or to its owner if that is too long a wait to keep it in memory."""
+        if wait > task.errand.patience:
+            self._give_up(task, task.postponed(max(min(wait, task.expires - self.clock.mono()), 0.0)))
+            self.queue.returned(task, dismiss=True)
+            return
+        task.due = self.clock.mono() + wait
+        self.queue.returned(task, dismiss=False)
+        self._queue_up(task)
+
+    # -- answers out ------------------------------------------------------------------------------------------
+
+    def _end(self, task: Task, answer: Answer) -> None:
+        """Answer a task that a worker holds, and those that waited for the same answer."""
+        followers = self._caching.land(task, answer, self.clock.wall())
+        task.resolve(answer)
+        # Last, so that who sees nothing held any more sees every answer as well.
+        self.queue.returned(task, dismiss=True)
+        for follower in followers:
+            self._share(follower, answer)
+
+    def _share(self, follower: Task, answer: Answer | None) -> None:
+        if answer is not None and answer.ok and answer.response is not None and answer.response.side is None:
+            follower.resolve(follower.answer("done", self.clock.wall(), answer.response, cache="shared"))
+            self.queue.dismiss(follower)
+        elif self._caching.lead(follower):
+            self._queue_up(follower)
+
+    def _give_up(self, task: Task, outcome: Postponed | None) -> None:
+        """Let go of a task without an answer, and let those go on that waited for it; None: it was cancelled."""
+        followers = self._caching.land(task, None, self.clock.wall())
+        if outcome is not None:
+            task.resolve(outcome)
+        for follower in followers:
+            self._share(follower, None)
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    def join(self) -> None:
+        """Wait until every job that was taken has its answer."""
+        self.queue.wait_until_empty()
+
+    def close(self, drain: float = inf, hurry: Event | None = None) -> int:
+        """Take nothing more and begin nothing more; calls under way get `drain` seconds to end, until `hurry` is set.
+
+        Jobs that did not begin, and calls that did not end in time, are `Postponed` with `stopped` set; gives the
+        number of the latter, whose threads may go on until their deadline.
+        """
+        self._closed = True
+        for task in self.queue.close():
+            self._give_up(task, task.postponed(0.0, stopped=True))
+        until = self.clock.mono() + drain
+        while self.clock.mono() < until and not (hurry and hurry.is_set()):
+            if not wait_for(self._serving, min(drain, LOOK_UP)).not_done:
+                break
+        cut = list(self._at_work.values())
+        for task in cut:
+            end = Attempt(self.clock.wall(), 0.0, fault=Interrupted.kind, message="stopped before the call had ended")
+            self._give_up(task, task.postponed(0.0, end, stopped=True))
+        self._executor.shutdown(wait=not cut)
+        self._wires.close()
+        return len(cut)
+
+    def restore_lane(self, name: str, state: Mapping[str, Any], elapsed: float) -> None:
+        """Let the lane of that name go on where it was `elapsed` seconds ago, when its `state` was taken."""
+        api = self.apis.named.get(name) or (self.apis.of(name) if "://" in name else None)
+        if api is not None:
+            self.queue.lane(api).restore(dict(state), elapsed, self.clock.mono())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *exc: object) -> None:
+        if kind is None:
+            self.join()
+        self.close()

@@ -1,0 +1,242 @@
+"""What a dropped job may say, and the clear answer when it says something else.
+
+`parse` is the one way from bytes to a `Job`; whatever is wrong comes out as one `Invalid` fault that lists
+every mistake with its key path, what stood there and what was expected. A `Job` is a value: frozen, without
+folders, files or sockets; whoever carries it out keeps the record of its attempts in a `Trace`.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Annotated, Any, Literal, NoReturn, Self, get_args
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from inboxd.jobs.faults import Invalid
+from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Pairs, Url
+from inboxd.jobs.findings import JSON, Finding, findings
+from inboxd.jobs.units import Duration, Statuses
+
+Body = Literal["json", "form", "text", "base64", "file", "multipart"]
+BODIES: tuple[Body, ...] = get_args(Body)
+# Words of the format that a later version will understand; told apart from a slip of the pen.
+PLANNED = frozenset(
+    {"call", "with", "do", "queue", "publish", "then", "for_each", "otherwise", "after", "callback", "select"}
+)
+
+_METHOD = r"^[A-Za-z][A-Za-z0-9-]{0,31}$"
+_MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def instant(value: Any) -> Any:
+    """Read an ISO 8601 instant with its offset as epoch seconds."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+            # In UTC as well it must lie within the calendar, or it could not be shown.
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC).timestamp()
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError('expected an instant with its offset, such as "2026-12-01T08:00:00Z"')
+
+
+def _parts(value: Any) -> Any:
+    """Bring every way to write a part, a string, an object or a list of both, to a list of objects."""
+    if not isinstance(value, dict):
+        raise ValueError("expected an object of field names and parts")
+    lists = {name: given if isinstance(given, list) else [given] for name, given in value.items()}
+    return {name: [{"text": one} if isinstance(one, str) else one for one in parts] for name, parts in lists.items()}
+
+
+def _writable(value: Any) -> Any:
+    """Check that a trace, which anybody may write, can stand in an answer."""
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        raise ValueError("expected the attempts as an answer lists them") from None
+    return value
+
+
+Instant = Annotated[float, BeforeValidator(instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+class CacheRule(BaseModel):
+    """Keep the answer: for how long, and which request headers make another entry (`vary`)."""
+
+    model_config = _MODEL
+
+    ttl: Duration
+    vary: list[str] = []
+
+
+def _cache(value: Any) -> Any:
+    return value if isinstance(value, dict | CacheRule) else {"ttl": value}
+
+
+class Part(BaseModel):
+    """One part of a multipart/form-data body (RFC 7578): text or an attachment, with its name and type."""
+
+    model_config = _MODEL
+
+    text: str | None = None
+    base64: Base64 | None = None
+    file: Attachment | None = None
+    filename: str | None = Field(None, pattern=r'^[^"\r\n\x00]{1,200}$')
+    type: str | None = Field(None, pattern=r"^[\x20-\x7e]{1,200}$")
+
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        if sum(content is not None for content in (self.text, self.base64, self.file)) != 1:
+            raise ValueError("expected exactly one of text, base64 and file")
+        return self
+
+
+class Trace(BaseModel):
+    """What happened to a job before now; the daemon writes it into deferred and failed files.
+
+    `tried` counts the attempts of the round under way; `attempts` lists all that were ever made.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: Id
+    received: Instant
+    tried: int = Field(0, ge=0)
+    attempts: Annotated[list[dict[str, Any]], AfterValidator(_writable)] = []
+
+
+class Job(BaseModel):
+    """One HTTP call to be made. Every key but `url` is optional."""
+
+    model_config = ConfigDict(**_MODEL, title="inboxd job")
+
+    # What to call it: the request id in log, headers and answer; made up when absent.
+    id: Id | None = None
+    method: str | None = Field(None, pattern=_METHOD, description="GET, or POST when there is a body")
+    url: Url
+    # A factory: pydantic would copy a default dict for each job, deeply and slowly.
+    query: Pairs = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
+    # At most one body. `json: null` is a body; an absent key is none.
+    json_body: Any = Field(None, alias="json")
+    form: Pairs | None = None
+    text: str | None = None
+    base64: Base64 | None = None
+    file: Attachment | None = None
+    multipart: Annotated[dict[str, list[Part]], BeforeValidator(_parts)] | None = None
+    # How long and how often.
+    attempts: int | None = Field(None, ge=1, le=1000)
+    timeout: Duration | None = Field(None, gt=0)
+    not_before: Instant | None = None
+    delay: Duration | None = None
+    expires: Duration | None = None
+    priority: int = Field(0, ge=-1000, le=1000, description="higher goes first within an API")
+    # What counts as done, and whether to keep it.
+    ok: Statuses | None = None
+    cache: Annotated[CacheRule, BeforeValidator(_cache)] | None = None
+    trace: Trace | None = Field(None, description="written by the daemon into deferred and failed files")
+
+    @model_validator(mode="after")
+    def _at_most_one_body(self) -> Self:
+        if len(self._bodies) > 1:
+            raise ValueError(f"expected at most one body, found {' and '.join(self._bodies)}")
+        if self.method is not None and self.method.upper() in {"CONNECT", "TRACE"}:
+            raise ValueError(f"method {self.method} cannot be carried out for a job")
+        return self
+
+    @cached_property
+    def _bodies(self) -> list[Body]:
+        given = self.model_fields_set
+        return [
+            name
+            for name in BODIES
+            if ("json_body" in given if name == "json" else name in given and getattr(self, name) is not None)
+        ]
+
+    @property
+    def body(self) -> Body | None:
+        """The key of the job's body, or None."""
+        return self._bodies[0] if self._bodies else None
+
+    @property
+    def verb(self) -> str:
+        """The method in force."""
+        if self.method is not None:
+            return self.method.upper()
+        return "GET" if self.body is None else "POST"
+
+    @property
+    def attachments(self) -> tuple[str, ...]:
+        """Names of the inbox files that belong to this job."""
+        if self.file is not None:
+            return (self.file,)
+        parts = [part for field in (self.multipart or {}).values() for part in field]
+        return tuple(part.file for part in parts if part.file is not None)
+
+
+def parse(data: bytes) -> Job:
+    """Read a job from the bytes of a file or of a batch line; raises `Invalid`."""
+    return parse_object(load(data))
+
+
+def load(data: bytes) -> Any:
+    """Read JSON strictly: UTF-8 (a BOM is forgiven), no doubled keys, no NaN; raises `Invalid` with line and column."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+            raise Invalid("the file is UTF-16; expected UTF-8") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Invalid(f"line {line}: byte {error.start} is not UTF-8; expected JSON in UTF-8") from None
+    if not text.strip():
+        raise Invalid("the file is empty; expected a JSON object")
+    try:
+        return json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise Invalid(f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise Invalid("nested too deeply to be read") from None
+    except ValueError as error:
+        raise Invalid(f"not JSON as expected: {error}") from None
+
+
+def parse_object(value: Any) -> Job:
+    """Read a job from a decoded JSON value; raises `Invalid`."""
+    if not isinstance(value, dict):
+        raise Invalid(f"expected a JSON object, found {JSON.get(type(value), 'something else')}")
+    try:
+        return Job.model_validate(value)
+    except ValidationError as error:
+        raise Invalid(". ".join(_sentence(finding) for finding in findings(error, value, Job))) from None
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'the key "{double}" stands twice in one object')
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _sentence(finding: Finding) -> str:
+    if len(finding.steps) == 1 and finding.steps[0] in PLANNED:
+        return f"{finding.steps[0]}: not supported by this version"
+    return str(finding)

@@ -1,0 +1,266 @@
+"""One API's lane: its waiting tasks, its pace, its rests, and the decorated call.
+
+`call` is the function that sends, wrapped in `ratelimit.limits` and then in `backoff.on_exception`. The rest of the
+file decides from `now`, without I/O and without sleeping, when the lane may be served next.
+What can go wrong: a limiter that is asked too early refuses, and the task goes back without an attempt lost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+from collections.abc import Callable, Generator
+from functools import partial
+from math import inf
+from typing import Any
+
+import backoff
+
+from inboxd.jobs.api import Api
+from inboxd.jobs.clock import Clock
+from inboxd.jobs.faults import Again, Fault, decide
+from inboxd.jobs.pace import Pace, Throughput
+from inboxd.jobs.task import Task
+
+# A worker sleeps out a wait itself only when handing the task back would take about as long.
+PATIENCE = 0.25
+
+
+class RetryLater(Exception):
+    """The next attempt is `wait` seconds away, too long for a worker to sleep."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+
+class Lane:
+    """One API's share of the engine. `send` makes one attempt of a task, and raises a Fault that `failed` has seen."""
+
+    def __init__(self, api: Api, send: Callable[[Lane, Task], Any], clock: Clock) -> None:
+        self.api = api
+        self.name = api.name
+        self.held = 0
+        self.running = 0
+        self.rest_until = 0.0
+        # Temporary faults in a row; and how often in a row the breaker has tripped: more than 0 means open.
+        self.faults = 0
+        self.trips = 0
+        # Set by the queue: when the lane is to be looked at again, and whether it stands in the rotation.
+        self.wakes_at = inf
+        self.in_rotation = False
+        self._clock = clock
+        # Workers report faults side by side; the waiting room is guarded by the queue's own lock.
+        self._lock = threading.Lock()
+        self.waiting = 0
+        # Heaps. A task that was taken out of its turn stays in them until it comes to the top.
+        self._ready: list[tuple[int, int, Task]] = []
+        self._later: list[tuple[float, int, Task]] = []
+        self._pace = Pace(api, clock)
+        self._throughput = Throughput(1 / api.rate.per_second if api.rate else 0.0)
+        self.call = self._decorated(partial(send, self))
+
+    def _decorated(self, send: Callable[[Task], Any]) -> Callable[[Task], Any]:
+        retried = backoff.on_exception(
+            self._waits,
+            Fault,
+            # Jitter is part of the decision, which never undercuts a server's Retry-After.
+            jitter=None,
+            giveup=_is_over,
+            on_backoff=_unless_short,
+            # The library's own lines carry the call's arguments, and so its secrets.
+            logger=None,
+        )
+        call: Callable[[Task], Any] = retried(self._in_peace(self._pace.limited(send)))
+        return call
+
+    def _in_peace(self, call: Callable[[Task], Any]) -> Callable[[Task], Any]:
+        """Keep tasks from calling when the lane has gone to rest since they were taken, as on a retry in place."""
+
+        def unless_resting(task: Task) -> Any:
+            if (self.trips and not task.probing) or (self.rest_until and self._clock.mono() < self.rest_until):
+                raise RetryLater(0.0)
+            return call(task)
+
+        return unless_resting
+
+    @staticmethod
+    def _waits() -> Generator[float, Any, None]:
+        """Give the wait that was decided on, whenever backoff sends in the fault."""
+        fault = yield 0.0
+        while True:
+            fault = yield fault.decision.wait
+
+    # -- the waiting room ---------------------------------------------------------------------------------
+
+    def add(self, task: Task) -> None:
+        """Let a task wait here until `task.due`, then by priority and age."""
+        self.waiting += 1
+        task.waiting = True
+        if task.due <= self._clock.mono():
+            heapq.heappush(self._ready, (-task.job.priority, task.seq, task))
+        else:
+            heapq.heappush(self._later, (task.due, task.seq, task))
+
+    def opens_at(self, now: float) -> float:
+        """Say when a task could be taken: `now`, a later moment, or inf when only something else can change it."""
+        if not self.waiting:
+            return inf
+        if self.trips and self.running:
+            # A probe, or the last of the calls that tripped the breaker, is still on its way.
+            return inf
+        if self.api.concurrency is not None and self.running >= self.api.concurrency:
+            return inf
+        self._drop_taken_out()
+        due = now if self._ready else self._later[0][0]
+        return max(due, self.rest_until, self._pace.opens_at(now), now)
+
+    def take(self, now: float) -> Task:
+        """Take the next task; the caller knows from `opens_at` that the lane is open and has one."""
+        while self._later and self._later[0][0] <= now:
+            task = heapq.heappop(self._later)[2]
+            heapq.heappush(self._ready, (-task.job.priority, task.seq, task))
+        self._drop_taken_out()
+        task = heapq.heappop(self._ready)[2]
+        self._leaves(task)
+        task.probing = bool(self.trips)
+        task.begun = True
+        self._pace.hand_out(task)
+        return task
+
+    def _leaves(self, task: Task) -> None:
+        task.waiting = False
+        self.waiting -= 1
+        self.running += 1
+
+    def _drop_taken_out(self) -> None:
+        while self._ready and not self._ready[0][2].waiting:
+            heapq.heappop(self._ready)
+        while self._later and not self._later[0][2].waiting:
+            heapq.heappop(self._later)
+
+    def take_out(self, task: Task) -> bool:
+        """Take one task out of its turn, as a worker would; False when it does not wait."""
+        if not task.waiting:
+            return False
+        self._leaves(task)
+        if not self.waiting:
+            self._ready.clear()
+            self._later.clear()
+        return True
+
+    def drain(self) -> list[Task]:
+        """Take all waiting tasks out."""
+        tasks = [entry[2] for entry in self._ready + self._later if entry[2].waiting]
+        for task in tasks:
+            task.waiting = False
+        self._ready.clear()
+        self._later.clear()
+        self.waiting = 0
+        return tasks
+
+    def admit(self, now: float) -> None:
+        """Note that the lane holds one task more."""
+        if not self.held:
+            self._throughput.began(now)
+        self.held += 1
+
+    def dismiss(self, now: float) -> None:
+        """Note that the lane is done with one of its tasks."""
+        self.held -= 1
+        if self.waiting:
+            self._throughput.ended(now)
+        else:
+            # With nobody waiting, the time to the next end tells how seldom jobs come and not how fast they go.
+            self._throughput.began(now)
+
+    def returned(self, task: Task) -> None:
+        """Note that a worker is through with a task it had taken."""
+        self.running -= 1
+        self._pace.take_back(task)
+
+    # -- rests and the breaker ----------------------------------------------------------------------------
+
+    def succeeded(self) -> None:
+        """Note that the server did its work, which closes the breaker."""
+        if self.faults or self.trips:
+            with self._lock:
+                self.faults = 0
+                self.trips = 0
+
+    def failed(self, fault: Fault, task: Task, now: float) -> bool:
+        """Note a fault, rest if need be, and put the decision for `task` into it; True when the attempt counts.
+
+        A probe that fails costs the lane a longer rest and not the job an attempt: nothing is rejected
+        because its API was down. At most a whole round of probes is free, so that every job ends.
+        """
+        if fault.temporary:
+            with self._lock:
+                self._note_temporary(fault, task, now)
+        elif fault.status is not None:
+            # A permanent fault with a status is an answer too: the server is alive.
+            self.succeeded()
+        counts = not (fault.temporary and task.probing and task.probes < task.limit)
+        tried = task.tried + counts
+        fault.decision = decide(fault, max(tried, 1), task.limit + (not counts), self.api.backoff, random.random())
+        return counts
+
+    def _note_temporary(self, fault: Fault, task: Task, now: float) -> None:
+        self.faults += 1
+        if fault.retry_after is not None:
+            self.rest_until = max(self.rest_until, now + fault.retry_after)
+        # Of the calls that were under way when the breaker tripped, none lengthens the rest; only a probe does.
+        if task.probing or (not self.trips and self.faults >= self.api.trip):
+            self.trips += 1
+            self.rest_until = max(self.rest_until, now + self.api.backoff.wait(self.trips, random.random()))
+
+    # -- what the queue and the status page want to know ----------------------------------------------------
+
+    def spread(self, now: float) -> float:
+        """Say in how many seconds one more task, for which there is no room, had best come back.
+
+        Each asker is sent one interval further than the last, so that they come back one by one as there is room.
+        """
+        return max(self.rest_until - now, 0.0) + self._throughput.spread(now)
+
+    def drains_in(self, now: float) -> float:
+        """Say in how many seconds all that is held will be through, at the pace of late."""
+        return max(self.rest_until - now, 0.0) + self.held * self._throughput.interval(now)
+
+    def state(self, now: float) -> dict[str, Any]:
+        """Give the lane as `status` shows it and a restart takes it up again; times in seconds from now."""
+        return {
+            "waiting": self.held - self.running,
+            "running": self.running,
+            "rests_for": round(max(self.rest_until - now, 0.0), 3),
+            "faults": self.faults,
+            "trips": self.trips,
+            "spent": round(self._pace.spent(now), 3),
+        }
+
+    def restore(self, state: dict[str, Any], elapsed: float, now: float) -> None:
+        """Take up the rest, the breaker and the used permits of a lane saved `elapsed` seconds ago."""
+        self.rest_until = now + max(float(state["rests_for"]) - elapsed, 0.0)
+        self.faults, self.trips = int(state["faults"]), int(state["trips"])
+        self._pace.restore(float(state["spent"]) - elapsed, now)
+
+    @property
+    def idle(self) -> bool:
+        """True when forgetting the lane would forget nothing but its name."""
+        now = self._clock.mono()
+        return not self.held and not self.trips and now >= self.rest_until and not self._pace.spent(now)
+
+    def __repr__(self) -> str:
+        return f"<Lane {self.name} held={self.held} running={self.running} trips={self.trips}>"
+
+
+def _is_over(error: Exception) -> bool:
+    """Tell whether the lane decided that a task's last attempt was its last."""
+    return not (isinstance(error, Fault) and isinstance(error.decision, Again))
+
+
+def _unless_short(details: Any) -> None:
+    """Let backoff sleep only waits within PATIENCE; the task leaves the worker for any longer one."""
+    if details["wait"] > PATIENCE:
+        raise RetryLater(details["wait"]) from None

@@ -1,0 +1,310 @@
+"""`LaneQueue`: a `queue.Queue` that is fair among lanes, aware of time, and never full for a newcomer.
+
+`get` gives the next task that may be called right now, each lane in its turn. A lane that may not call (its limit is
+reached, it rests, its share of the threads is used) is not served, and everybody else goes on.
+`put` refuses a task whose lane holds its share of the window; the folder is the queue, memory only a window on it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import queue
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from inboxd.jobs.api import Api
+from inboxd.jobs.clock import Clock
+from inboxd.jobs.lane import Lane
+from inboxd.jobs.task import Task
+
+log = logging.getLogger("inboxd.jobs")
+
+# Dynamic thresholds (Choudhury and Hahne, 1998): who shares a room may hold `share` times as much of it as is left
+# free. One greedy lane stops at share/(1+share) of it, two at share/(1+2*share) each; something is always free.
+FILE_SHARE = 1.0
+# Lines of a batch are read as fast as there is room; they leave some to single files of the same API.
+BATCH_SHARE = 0.5
+# Of the workers, so that APIs that never answer cannot take them all. There are a third more workers than
+# `threads`, so one API alone reaches just `threads` calls at a time, and the rest stands by for the others.
+WORKER_SHARE = 3.0
+# Idle lanes above this number are forgotten; jobs choose the origins they call, and so the number of lanes.
+KNOWN_LANES = 1000
+# A thread cannot wait for centuries, which a job's not_before may well be away; so it looks up once an hour.
+LONGEST_WAIT = 3600.0
+
+
+class LaneFull(queue.Full):
+    """No room: the lane holds its share.
+
+    `lane` is its name. `wait` says in how many seconds there will be room for this task, `drain` in how many all that
+    the lane holds will be through.
+    """
+
+    def __init__(self, lane: str, wait: float, drain: float) -> None:
+        super().__init__(f"no room for {wait:.3f} s")
+        self.lane = lane
+        self.wait = wait
+        self.drain = drain
+
+
+class LaneQueue(queue.Queue[Task]):
+    """The window: at most `window` tasks (0: no bound), served by `workers` threads.
+
+    `new_lane` makes the lane of an API. `on_room` is called, from a worker, when after a refusal a good part of the
+    window has become free.
+    """
+
+    def __init__(
+        self, new_lane: Callable[[Api], Lane], *, workers: int, window: int, clock: Clock, on_room: Callable[[], None]
+    ) -> None:
+        super().__init__(window)
+        self.lanes: dict[str, Lane] = {}
+        self.held = 0
+        self.running = 0
+        self._new_lane = new_lane
+        self._workers = workers
+        self._clock = clock
+        self._on_room = on_room
+        self._call_at: int | None = None
+        self._seq = 0
+        self._closed = False
+        # Calls that one lane may have under way, however many workers are free.
+        self._most = max(1, int(workers * WORKER_SHARE / (1 + WORKER_SHARE)))
+        # Lanes that may have something to serve; and those that sleep, by the time they wake.
+        self._rotation: deque[Lane] = deque()
+        self._sleeping: list[tuple[float, int, Lane]] = []
+        self._expiring: list[tuple[float, int, Task]] = []
+        # Lanes that had to stand back because of their share of the workers.
+        self._stood_back: list[Lane] = []
+        # Until when idle workers watch the clock. One is enough, or each tick would wake them all.
+        self._watches: list[float] = []
+
+    # -- coming in ----------------------------------------------------------------------------------------
+
+    def put(self, item: Task, block: bool = True, timeout: float | None = None, *, share: float = FILE_SHARE) -> None:
+        """Take a task in; raises `LaneFull` when there is no room (after waiting for some, if `block`)."""
+        self.admit(item, block=block, timeout=timeout, share=share)
+        if not self.again(item):
+            raise RuntimeError("the queue is closed")
+
+    def admit(self, task: Task, *, block: bool = True, timeout: float | None = None, share: float = FILE_SHARE) -> None:
+        """Give a task its place in the window; `again` lines it up there, `dismiss` gives the place back."""
+        deadline = inf if timeout is None else self._clock.mono() + timeout
+        with self.mutex:
+            while not self._has_room(lane := self._lane(task.api), share):
+                now = self._clock.mono()
+                if not block or now >= deadline:
+                    self._call_at = self.held * 3 // 4
+                    raise LaneFull(lane.name, lane.spread(now), lane.drains_in(now))
+                self.not_full.wait(min(deadline - now, LONGEST_WAIT))
+            now = self._clock.mono()
+            lane.admit(now)
+            self.held += 1
+            task.held = True
+            self._seq += 1
+            task.seq = self._seq
+
+    def _has_room(self, lane: Lane, share: float) -> bool:
+        return self._closed or not self.maxsize or lane.held < share * (self.maxsize - self.held)
+
+    def room(self, name: str) -> int:
+        """Say how many more tasks the lane of that name may hold; `on_room` tells when it is a good deal more."""
+        with self.mutex:
+            self._call_at = self.held * 3 // 4
+            lane = self.lanes.get(name)
+            free = self.maxsize - self.held
+            # Each task that comes in takes one from the free places and adds one to the lane's.
+            return max(0, (free - lane.held + 1) // 2 if lane else free // 2)
+
+    def again(self, task: Task) -> bool:
+        """Line up a task that has its place in the window, to be served from `task.due` on; False when closed."""
+        with self.mutex:
+            if self._closed:
+                return False
+            lane = self._lane(task.api)
+            lane.add(task)
+            if task.expires < inf and not task.watched:
+                task.watched = True
+                heapq.heappush(self._expiring, (task.expires, task.seq, task))
+            self._look_at(lane)
+            self.not_empty.notify()
+            return True
+
+    def _lane(self, api: Api) -> Lane:
+        lane = self.lanes.get(api.name)
+        if lane is None:
+            if len(self.lanes) >= KNOWN_LANES:
+                self.lanes = {name: one for name, one in self.lanes.items() if not one.idle or one.in_rotation}
+            lane = self.lanes[api.name] = self._new_lane(api)
+        return lane
+
+    def lane(self, api: Api) -> Lane:
+        """Give the lane of an API."""
+        with self.mutex:
+            return self._lane(api)
+
+    # -- going out ----------------------------------------------------------------------------------------
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Task:
+        """Wait for the next task that may be called, or that has expired; raises `queue.Empty` when closed or late."""
+        deadline = inf if timeout is None else self._clock.mono() + timeout
+        with self.mutex:
+            while not self._closed:
+                now = self._clock.mono()
+                task, wakes_at = self._pick(now)
+                if task is not None:
+                    if self._rotation or wakes_at < min(self._watches, default=inf):
+                        # There may be more to do, or nobody watches the clock for what comes next.
+                        self.not_empty.notify()
+                    return task
+                if not block or now >= deadline:
+                    break
+                self._wait(min(wakes_at, deadline), now)
+            raise queue.Empty
+
+    def _wait(self, until: float, now: float) -> None:
+        if until == inf or (self._watches and until >= min(self._watches)):
+            self.not_empty.wait()
+            return
+        self._watches.append(until)
+        self.not_empty.wait(min(until - now, LONGEST_WAIT))
+        self._watches.remove(until)
+
+    def _pick(self, now: float) -> tuple[Task | None, float]:
+        """Take the next task, if there is one; and say when the clock brings more."""
+        task = self._pick_expired(now) or self._pick_ready(now)
+        wakes_at = self._sleeping[0][0] if self._sleeping else inf
+        return task, min(wakes_at, self._expiring[0][0] if self._expiring else inf)
+
+    def _pick_expired(self, now: float) -> Task | None:
+        while self._expiring and self._expiring[0][0] <= now:
+            task = heapq.heappop(self._expiring)[2]
+            task.watched = False
+            if self._lane(task.api).take_out(task):
+                self.running += 1
+                return task
+        return None
+
+    def _pick_ready(self, now: float) -> Task | None:
+        while self._sleeping and self._sleeping[0][0] <= now:
+            lane = heapq.heappop(self._sleeping)[2]
+            lane.wakes_at = inf
+            self._look_at(lane)
+        for _ in range(len(self._rotation)):
+            lane = self._rotation.popleft()
+            if not self._has_worker(lane):
+                self._stood_back.append(lane)
+                continue
+            lane.in_rotation = False
+            opens_at = lane.opens_at(now)
+            if opens_at <= now:
+                taken = lane.take(now)
+                self.running += 1
+                self._look_at(lane)
+                return taken
+            self._put_to_sleep(lane, opens_at)
+        return None
+
+    def _has_worker(self, lane: Lane) -> bool:
+        return lane.running < min(self._most, WORKER_SHARE * (self._workers - self.running))
+
+    def _look_at(self, lane: Lane) -> None:
+        if lane.waiting and not lane.in_rotation:
+            lane.in_rotation = True
+            self._rotation.append(lane)
+
+    def _put_to_sleep(self, lane: Lane, until: float) -> None:
+        if until < lane.wakes_at:
+            lane.wakes_at = until
+            self._seq += 1
+            heapq.heappush(self._sleeping, (until, self._seq, lane))
+
+    def returned(self, task: Task, *, dismiss: bool) -> None:
+        """Take note that a worker is through with a task, and, if `dismiss`, that its place is free."""
+        with self.mutex:
+            lane = self._lane(task.api)
+            lane.returned(task)
+            self.running -= 1
+            # The worker is on its way to `get`, so nobody needs to be woken for what may go on now.
+            self._look_at(lane)
+            self._rotation.extend(self._stood_back)
+            self._stood_back.clear()
+            if dismiss:
+                self._dismiss(task)
+        if dismiss:
+            self._tell_room()
+
+    def dismiss(self, task: Task) -> None:
+        """Give back the place of a task that does not wait in its lane."""
+        with self.mutex:
+            self._dismiss(task)
+        self._tell_room()
+
+    def _dismiss(self, task: Task) -> None:
+        self._lane(task.api).dismiss(self._clock.mono())
+        self.held -= 1
+        task.held = False
+        if len(self._expiring) > 2 * self.held + KNOWN_LANES:
+            # Tasks that ended before their time would otherwise be kept until then.
+            self._expiring = [entry for entry in self._expiring if entry[2].held]
+            heapq.heapify(self._expiring)
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        # All of them: each waits for room in a lane of its own, and a word to the wrong one would be lost.
+        self.not_full.notify_all()
+        if not self.held:
+            self.all_tasks_done.notify_all()
+
+    def _tell_room(self) -> None:
+        if self._call_at is not None and self.held <= self._call_at:
+            self._call_at = None
+            try:
+                self._on_room()
+            except Exception:  # the worker goes on, whatever its owner's call does
+                log.exception("telling of room failed")
+
+    def move(self, task: Task, api: Api) -> None:
+        """Let a task that a worker holds go over to the lane of another API: its server sent it there."""
+        with self.mutex:
+            now = self._clock.mono()
+            old, new = self._lane(task.api), self._lane(api)
+            old.returned(task)
+            old.dismiss(now)
+            task.api = api
+            new.admit(now)
+            new.running += 1
+            self._look_at(old)
+            self._tell_waiting()
+
+    def close(self) -> list[Task]:
+        """Serve nobody any more; gives all tasks that were still waiting."""
+        with self.mutex:
+            self._closed = True
+            waiting = [task for lane in self.lanes.values() for task in lane.drain()]
+            self.not_empty.notify_all()
+            self.not_full.notify_all()
+            self.all_tasks_done.notify_all()
+            return waiting
+
+    def wait_until_empty(self) -> None:
+        """Wait until no task is held any more, or the queue is closed."""
+        with self.mutex:
+            while self.held and not self._closed:
+                self.all_tasks_done.wait()
+
+    def _qsize(self) -> int:
+        # How much of the window is taken: `qsize`, `empty` and `full` ask here.
+        return self.held
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Give the state of each lane that is not idle, by its API's name."""
+        with self.mutex:
+            now = self._clock.mono()
+            return {name: lane.state(now) for name, lane in self.lanes.items() if not lane.idle}
+
+    def __repr__(self) -> str:
+        return f"<LaneQueue held={self.held} running={self.running} lanes={len(self.lanes)}>"

@@ -1,0 +1,226 @@
+"""What an answer says: the status of a job, what the server replied, and every attempt on the way.
+
+These are plain records. `Answer.to_json` is the one place that turns them into the bytes of an answer file;
+credentials and cookies are redacted before they come here or, for what the server sent, right here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, BinaryIO, Literal, TypeAlias, get_args
+
+import orjson
+
+from inboxd.cache.key import is_secret
+
+Status: TypeAlias = Literal["done", "failed", "rejected", "skipped", "cancelled", "expired"]
+CacheUse: TypeAlias = Literal["hit", "miss", "shared"]
+
+REDACTED = "***"
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+# Set-Cookie hands out a session; whoever may read the answer should not get the login with it.
+_SECRET_RESPONSE_HEADERS = frozenset({"set-cookie", "set-cookie2"})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try on the wire: when it began (epoch seconds), how long it took, how it ended, and the wait it led to."""
+
+    at: float
+    ms: float
+    status: int | None = None
+    fault: str | None = None
+    message: str | None = None
+    wait: float | None = None
+    redirect: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the attempt as it stands in an answer or a trace."""
+        shown: dict[str, Any] = {"at": isotime(self.at), "ms": round(self.ms, 3)}
+        if self.status is not None:
+            shown["status"] = self.status
+        if self.fault is not None:
+            shown["fault"] = self.fault
+            shown["message"] = self.message
+        if self.wait is not None:
+            shown["wait"] = round(self.wait, 3)
+        if self.redirect is not None:
+            shown["redirect"] = self.redirect
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the server replied. The body is either `body`, in memory, or `side`, an open file of `size` bytes."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    side: BinaryIO | None = None
+    size: int = 0
+    sha256: str | None = None
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, lower case; empty when the server named none."""
+        return self._header("content-type").partition(";")[0].strip().lower()
+
+    @property
+    def text(self) -> str | None:
+        """The body as text by its charset (UTF-8 unless named); None when it is not text or not in memory."""
+        if self.side is not None:
+            return None
+        _, _, charset = self._header("content-type").lower().partition("charset=")
+        try:
+            text = self.body.decode(charset.split(";")[0].strip(" \"'") or "utf-8")
+            if charset:
+                # Some codecs make halves of characters, which no JSON file can hold; this raises for them.
+                text.encode()
+            return text
+        except (LookupError, ValueError):
+            return None
+
+    @property
+    def binary(self) -> bool:
+        """Tell whether the body is neither text nor empty, so that it has no place in a JSON file."""
+        return bool(self.body) and self.text is None
+
+    def json(self) -> Any:
+        """Decode the body; raises ValueError when it is not JSON in memory."""
+        return orjson.loads(self.body)
+
+    def _header(self, name: str) -> str:
+        return next((value for key, value in self.headers.items() if key.lower() == name), "")
+
+    def to_dict(self, file: str | None) -> dict[str, Any]:
+        """Give the response as it stands in an answer; `file` names the side file, if the body lies in one."""
+        shown: dict[str, Any] = {"status": self.status, "headers": _redact(self.headers)}
+        if file is not None:
+            return shown | {"file": file, "bytes": self.size, "sha256": self.sha256}
+        if self.body:
+            shown |= self._inline()
+        return shown
+
+    def _inline(self) -> dict[str, Any]:
+        if "json" in self.content_type:
+            try:
+                orjson.loads(self.body)
+            except ValueError:
+                # The label promised JSON and the body is something else, which text shows as it is.
+                return {"text": self.text}
+            # The server's own bytes keep numbers of any size and precision. In JSON a line break is only white space.
+            return {"json": orjson.Fragment(self.body.translate(_ONE_LINE))}
+        return {"text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a job did not end well: kind of fault, a sentence, whether the call may have taken effect all the same."""
+
+    kind: str
+    message: str
+    uncertain: bool = False
+
+
+@dataclass(slots=True)
+class Answer:
+    """The one answer to a job. Times are epoch seconds; `name` is the dropped file's stem (None in a library)."""
+
+    id: str
+    status: Status
+    name: str | None = None
+    line: int | None = None
+    claim: str | None = None
+    api: str | None = None
+    request: dict[str, str] | None = None
+    response: Response | None = None
+    cache: CacheUse | None = None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    received: float = 0.0
+    finished: float = 0.0
+    error: Problem | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True when the job is done."""
+        return self.status == "done"
+
+    def to_json(self, file: str | None = None) -> bytes:
+        """Give the answer as one line of JSON; `file` names the side file of its body."""
+        shown: dict[str, Any] = {"id": self.id}
+        for key in ("name", "line", "claim"):
+            if (value := getattr(self, key)) is not None:
+                shown[key] = value
+        shown["status"] = self.status
+        if self.api is not None:
+            shown["api"] = self.api
+        if self.request is not None:
+            shown["request"] = self.request
+        if self.response is not None:
+            shown["response"] = self.response.to_dict(file)
+        if self.cache is not None:
+            shown["cache"] = self.cache
+        shown["attempts"] = self.attempts
+        shown["received"] = isotime(self.received)
+        shown["finished"] = isotime(self.finished)
+        if self.error is not None:
+            shown["error"] = {"kind": self.error.kind, "message": self.error.message}
+            if self.error.uncertain:
+                shown["error"]["uncertain"] = True
+        return orjson.dumps(shown)
+
+
+def isotime(moment: float) -> str:
+    """Give epoch seconds as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _redact(headers: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: REDACTED if name.lower() in _SECRET_RESPONSE_HEADERS or is_secret(name) else value
+        for name, value in headers.items()
+    }
+
+
+def answer_schema() -> dict[str, Any]:
+    """Give the JSON Schema of an answer file."""
+    time = {"type": "string", "format": "date-time"}
+    text, number, count = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+    attempt = {
+        "at": time,
+        "ms": number,
+        "status": count,
+        "fault": text,
+        "message": text,
+        "wait": number,
+        "redirect": text,
+    }
+    body = {"json": {}, "text": text, "file": text, "bytes": count, "sha256": text}
+    headers = {"type": "object", "additionalProperties": text}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "inboxd answer",
+        "type": "object",
+        "required": ["id", "status", "attempts", "received", "finished"],
+        "properties": {
+            "id": text,
+            "name": text,
+            "line": count,
+            "claim": text,
+            "status": {"enum": list(get_args(Status))},
+            "api": text,
+            "request": {"type": "object", "properties": {"method": text, "url": text}},
+            "response": {"type": "object", "properties": {"status": count, "headers": headers, **body}},
+            "cache": {"enum": list(get_args(CacheUse))},
+            "attempts": {"type": "array", "items": {"type": "object", "required": ["at", "ms"], "properties": attempt}},
+            "received": time,
+            "finished": time,
+            "error": {
+                "type": "object",
+                "required": ["kind", "message"],
+                "properties": {"kind": text, "message": text, "uncertain": {"type": "boolean"}},
+            },
+        },
+    }

@@ -1,0 +1,64 @@
+"""One attempt of one task: sent over the right wires, judged by its lane, put on the task's record and into the log.
+
+This is the function that the lanes decorate with their limiter and their backoff.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from inboxd.jobs.clock import Clock
+from inboxd.jobs.exchange import Redirected, exchange
+from inboxd.jobs.faults import Again, Fault
+from inboxd.jobs.lane import Lane
+from inboxd.jobs.result import Attempt, Response
+from inboxd.jobs.task import Task
+from inboxd.jobs.transport import Bounds
+from inboxd.jobs.units import statuses
+from inboxd.jobs.wires import Wires
+
+log = logging.getLogger("inboxd.jobs")
+
+
+class Sender:
+    """Makes attempts. A body may have `max_body` bytes, and `inline` of them stay in memory if the errand can spill."""
+
+    def __init__(self, wires: Wires, clock: Clock, *, max_body: int, inline: int) -> None:
+        self._wires = wires
+        self._clock = clock
+        self._max_body = max_body
+        self._inline = inline
+
+    def attempt(self, lane: Lane, task: Task) -> Response | Redirected:
+        """Make one attempt; raises the Fault it ended in, with what the lane decided, or the OSError of a full disk."""
+        at, began = self._clock.wall(), self._clock.mono()
+        bounds = Bounds(task.timeout, self._max_body, self._inline, task.errand.spill)
+        try:
+            result = exchange(
+                self._wires.session(task.api),
+                task.call,
+                bounds,
+                ok=statuses(task.ok),
+                open_file=task.errand.open_file,
+                now=at,
+            )
+        except Fault as fault:
+            ended = self._clock.mono()
+            counts = lane.failed(fault, task, ended)
+            task.tried += counts
+            task.probes += not counts
+            wait = fault.decision.wait if isinstance(fault.decision, Again) else None
+            _record(task, Attempt(at, (ended - began) * 1000, fault.status, fault.kind, fault.message, wait))
+            raise
+        lane.succeeded()
+        redirect = result.call.shown if isinstance(result, Redirected) else None
+        _record(task, Attempt(at, (self._clock.mono() - began) * 1000, result.status, redirect=redirect))
+        return result
+
+
+def _record(task: Task, attempt: Attempt) -> None:
+    shown = attempt.to_dict()
+    task.attempts.append(shown)
+    if log.isEnabledFor(logging.INFO):
+        fields = {**task.log_fields, "attempt": len(task.attempts), **shown}
+        log.log(logging.WARNING if attempt.fault else logging.INFO, "attempt", extra={"fields": fields})

@@ -1,0 +1,56 @@
+"""Which connections a call goes through, and whether it may go at all.
+
+Each API has a session of its own where its certificates, its proxy or its right to be called ask for one; all other
+calls share one. A pool of connections never serves two rules about addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+import requests
+
+from inboxd.jobs.api import Api, Apis
+from inboxd.jobs.faults import Blocked
+from inboxd.jobs.guard import Guard
+from inboxd.jobs.transport import CurlAdapter, open_session
+
+
+class Wires:
+    """The sessions of one client. `allow` are patterns of hosts, `private` whether unnamed ones may be private."""
+
+    def __init__(self, apis: Apis, *, allow: Iterable[str] = ("*",), private: bool = True) -> None:
+        self._named = apis.named
+        self._hosts = frozenset(api.host for api in apis.named.values())
+        self._allow = tuple(pattern.lower() for pattern in allow)
+        self._private = private
+        self._sessions: dict[str, requests.Session] = {}
+
+    def check(self, url: str) -> None:
+        """Raise `Blocked` when the host of `url` may not be called."""
+        if self._allow == ("*",):
+            return
+        host = (urlsplit(url).hostname or "").lower()
+        if host not in self._hosts and not any(fnmatchcase(host, pattern) for pattern in self._allow):
+            raise Blocked(f"host {host} may not be called; allowed are {', '.join(self._allow) or 'named APIs only'}")
+
+    def session(self, api: Api) -> requests.Session:
+        """Give the session that calls of `api` go through."""
+        name = api.name if api.name in self._named else ""
+        session = self._sessions.get(name)
+        if session is None:
+            # Two threads may both make one; the loser's has no connection yet and is simply dropped.
+            session = self._sessions.setdefault(name, self._open(api, named=bool(name)))
+        return session
+
+    def _open(self, api: Api, *, named: bool) -> requests.Session:
+        guard = Guard(private=self._private or named, named=frozenset({api.host} if named else ()))
+        cert = (api.cert, api.key) if api.cert and api.key else api.cert
+        return open_session(CurlAdapter(guard, verify=api.verify, cert=cert, proxy=api.proxy))
+
+    def close(self) -> None:
+        """Close the sessions."""
+        for session in self._sessions.values():
+            session.close()

@@ -1,0 +1,160 @@
+"""An entry comes back exactly as it was written, or not at all."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inboxd.cache.entry import Entry, _seal
+
+FIELDS: dict[str, Any] = {
+    "stored_at": 100.0,
+    "expires_at": 160.0,
+    "request": {"method": "GET", "url": "http://h/a"},
+    "status": 200,
+    "headers": {"Content-Type": "application/json"},
+    "text": '{"a": 1}',
+}
+
+times = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3)
+entries = st.builds(Entry, times, times, texts, st.integers(100, 599), texts, st.binary() | st.text().map(str.encode))
+
+
+def make(**changes: Any) -> Entry:
+    made: dict[str, Any] = {**FIELDS, "body": FIELDS["text"].encode(), **changes}
+    del made["text"]
+    return Entry(**made)
+
+
+def sealed(content: str, key: str = "") -> bytes:
+    """Return a file with a right seal over whatever content, as only another version of ourselves could write."""
+    data = content[1:].encode()
+    return _seal(data, key) + data
+
+
+@settings(deadline=None)
+@given(entries, st.text())
+def test_what_was_written_comes_back(entry: Entry, key: str) -> None:
+    assert Entry.from_json(entry.to_json(key), key) == entry
+
+
+@settings(deadline=None)
+@given(entries, st.data())
+def test_a_flipped_bit_never_gives_another_entry(entry: Entry, data: st.DataObject) -> None:
+    written = bytearray(entry.to_json())
+    for bit in data.draw(st.sets(st.integers(0, len(written) * 8 - 1), min_size=1, max_size=4)):
+        written[bit // 8] ^= 1 << bit % 8
+    assert Entry.from_json(bytes(written)) is None
+
+
+@settings(deadline=None)
+@given(entries, st.data())
+def test_a_torn_entry_is_none(entry: Entry, data: st.DataObject) -> None:
+    written = entry.to_json()
+    cut = data.draw(st.integers(0, len(written) - 1))
+    assert Entry.from_json(written[:cut]) is None
+    assert Entry.from_json(written[:cut] + bytes(len(written) - cut)) is None
+
+
+@settings(deadline=None)
+@given(st.binary() | st.text().map(str.encode))
+def test_foreign_bytes_are_none(data: bytes) -> None:
+    assert Entry.from_json(data) is None
+
+
+def test_an_entry_under_another_calls_name_is_none() -> None:
+    assert Entry.from_json(make().to_json("ab"), "ac") is None
+
+
+def test_an_entry_of_another_version_is_none() -> None:
+    written = make().to_json()
+    assert Entry.from_json(written) is not None
+    assert Entry.from_json(written.replace(b"inboxd-cache-1", b"inboxd-cache-0")) is None
+
+
+def test_the_table_of_wrong_fields_starts_from_right_ones() -> None:
+    assert Entry.from_json(sealed(json.dumps(FIELDS))) == make()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stored_at": "100"},
+        {"stored_at": True},
+        {"stored_at": None},
+        {"expires_at": float("nan")},
+        {"expires_at": float("inf")},
+        {"expires_at": 10**400},
+        {"status": "200"},
+        {"status": 200.0},
+        {"status": True},
+        {"headers": {"A": 1}},
+        {"headers": []},
+        {"request": None},
+        {"request": "GET"},
+        {"text": 1},
+        {"text": None},
+        {"text": "\ud800"},
+    ],
+    ids=str,
+)
+def test_a_field_of_a_wrong_type_is_none(change: dict[str, Any]) -> None:
+    assert Entry.from_json(sealed(json.dumps(FIELDS | change))) is None
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_missing_field_is_none(field: str) -> None:
+    assert Entry.from_json(sealed(json.dumps({name: FIELDS[name] for name in FIELDS if name != field}))) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{}", "{", "{]", '{"text": ' + "[" * 200_000, '{"status": ' + "9" * 5000 + "}", '{"base64": "a"}'],
+    ids=["empty", "open", "crossed", "deep", "long number", "no fields"],
+)
+def test_sealed_nonsense_is_none(content: str) -> None:
+    assert Entry.from_json(sealed(content)) is None
+
+
+@pytest.mark.parametrize("base64", ["YQ", "Y Q==", "ü", 1])
+def test_a_broken_base64_body_is_none(base64: Any) -> None:
+    fields = {name: FIELDS[name] for name in FIELDS if name != "text"}
+    assert Entry.from_json(sealed(json.dumps(fields | {"base64": "YQ=="}))) == make(body=b"a")
+    assert Entry.from_json(sealed(json.dumps(fields | {"base64": base64}))) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "fresh"), [(99.9, False), (100.0, True), (159.9, True), (160.0, False), (1e12, False), (0.0, False)]
+)
+def test_an_entry_is_fresh_from_its_storing_until_before_its_end(now: float, fresh: bool) -> None:
+    assert make().fresh(now) is fresh
+
+
+def test_an_entry_is_one_line_of_json_with_its_text_readable() -> None:
+    written = make(body="grün".encode()).to_json()
+    assert written.count(b"\n") == 1
+    assert json.loads(written)["text"] == "grün"
+    assert "grün".encode() in written
+
+
+def test_a_binary_body_is_base64() -> None:
+    assert json.loads(make(body=b"\xff\x00").to_json())["base64"] == "/wA="
+
+
+def test_an_entry_holds_no_credentials() -> None:
+    entry = make(
+        request={"method": "GET", "url": "http://user:s3cret@h/a?api_key=s3cret&b=1"},
+        headers={"set-cookie": "id=s3cret", "X-Auth-Token": "s3cret", "ETag": "1"},
+    )
+    assert entry.headers == {"ETag": "1"}
+    assert entry.request["url"] == "http://***@h/a?api_key=***&b=1"
+    assert b"s3cret" not in entry.to_json()
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf")])
+def test_a_time_that_is_not_finite_cannot_be_written(time: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        make(expires_at=time).to_json()
