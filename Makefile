@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # Tests run side by side; two are enough to wait for the slow ones, and more only wait for the cores.
 WORKERS ?= 3
 
-.PHONY: demo test check lint bench clean
+.PHONY: demo test check lint bench docs clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,3 +32,8 @@ bench: $(READY)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-spool
+
+# What the models say of themselves, as files; a test holds them to it.
+docs: $(READY)
+	for what in job answer config; do $(BIN)/inboxd schema $$what > docs/$$what.schema.json; done
+	$(BIN)/python -c 'from inboxd.daemon.config import sample; print(sample(), end="")' > docs/inboxd.toml

@@ -27,6 +27,13 @@ class Late(Exception):
     """Something did not come in time."""
 
 
+class Outcome(NamedTuple):
+    """What a check found: whether it is as it should be, and the figures."""
+
+    passed: bool
+    figures: str
+
+
 class Call(NamedTuple):
     """One call as the server saw it; `at` is of the monotonic clock, which all processes share."""
 
@@ -147,10 +154,14 @@ class Daemon:
             self._process.kill()
             self._process.wait()
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def terminate(self, timeout: float) -> tuple[int, float]:
         """Tell it to stop, and wait; returns its exit status and the seconds it took."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         took = wait_until(lambda: self.ended, "the daemon's end", timeout, 0.005)
         return self._process.wait(), took
 

@@ -5,7 +5,7 @@ import os
 from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given
@@ -67,7 +67,7 @@ def test_files_are_closed_after_the_attempt(tmp_path: Path) -> None:
     assert file.closed
 
 
-def parts_of(fields: dict[str, list[Part]], folder: Path) -> list[tuple[str | None, str | None, str, bytes]]:
+def parts_of(fields: dict[str, list[Part]], folder: Path) -> list[tuple[Any, ...]]:
     data = whole(of_multipart(fields, "BOUND"), folder)
     message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: multipart/form-data; boundary=BOUND\r\n\r\n" + data)
     return [

@@ -22,7 +22,8 @@ def server() -> Iterator[FaultServer]:
 
 
 def client_with(folder: Path, **options: Any) -> ApiClient:
-    return ApiClient(**({"threads": 4, "cache": str(folder), "backoff": {"first": "10ms"}} | options))
+    settings: dict[str, Any] = {"threads": 4, "cache": str(folder), "backoff": {"first": "10ms"}} | options
+    return ApiClient(**settings)
 
 
 def test_a_miss_is_called_and_a_hit_is_not(server: FaultServer, tmp_path: Path) -> None:

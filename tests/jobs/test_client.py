@@ -31,7 +31,8 @@ def server() -> Iterator[FaultServer]:
 
 def run(server: FaultServer, path: str, errand: Errand | None = None, **options: Any) -> Answer:
     job = {"url": server.url(path)} | options.pop("job", {})
-    with ApiClient(**({"threads": 4, "backoff": TINY} | options)) as client:
+    settings: dict[str, Any] = {"threads": 4, "backoff": TINY} | options
+    with ApiClient(**settings) as client:
         return client.submit(job, errand).result(20)
 
 
@@ -211,7 +212,7 @@ def test_a_full_window_refuses_or_waits(server: FaultServer) -> None:
 
 def test_submitters_of_several_lanes_all_find_room_in_the_end(server: FaultServer) -> None:
     with FaultServer() as other, ApiClient(threads=2, window=2) as client:
-        done = []
+        done: list[str] = []
 
         def submit(url: str) -> None:
             done.extend(client.submit({"url": url}).result(20).status for _ in range(20))

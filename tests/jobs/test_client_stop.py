@@ -138,7 +138,9 @@ def test_the_rate_is_what_the_server_sees(server: FaultServer, rate: int, calls:
 def test_no_wake_up_is_lost(concurrency: int | None, rate: int | None) -> None:
     """Many threads, tasks of no length, lanes of every kind: a wake-up lost once would leave a task behind for ever."""
     clock, of = Clock(), [api(name, concurrency=concurrency, rate=rate) for name in "abcd"]
-    queue = LaneQueue(lambda a: Lane(a, lambda _l, _t: None, clock), workers=12, window=40, clock=clock, on_room=int)
+    queue = LaneQueue(
+        lambda a: Lane(a, lambda _l, _t: None, clock), workers=12, window=40, clock=clock, on_room=lambda: None
+    )
     served: Counter[str] = Counter()
 
     def work() -> None:

@@ -184,7 +184,7 @@ def test_a_redirect_within_the_origin_keeps_the_headers(
 def test_a_redirect_to_another_origin_takes_nothing_that_was_entrusted(server: responses.RequestsMock, to: str) -> None:
     server.get(URL, status=302, headers={"Location": to})
     job = {"headers": {"X-Api-Key": "k", "Host": "shop", "X-Mine": "1"}}
-    reply = send(prepared(**job))
+    reply = send(prepared(headers=job["headers"]))
     assert isinstance(reply, Redirected)
     assert {name.lower() for name in reply.call.request.headers} == {
         "user-agent",

@@ -137,14 +137,17 @@ def test_the_word_that_there_is_room_reaches_the_one_it_is_for() -> None:
         thread.start()
         assert eventually(partial(waiting, queue, number))
     queue.returned(mine, dismiss=True)
-    threads[1].join(20)
-    assert [thread.is_alive() for thread in threads] == [True, False]
+    threads[1].join(5)
+    alive = [thread.is_alive() for thread in threads]
     queue.close()
-    threads[0].join(20)
+    for thread in threads:
+        thread.join(5)
+    assert alive == [True, False]
 
 
 def test_room_is_told_once_after_a_refusal_when_a_quarter_is_free() -> None:
     told: list[int] = []
+    queue: LaneQueue
     queue, _ = queue_of(window=8, workers=99, on_room=lambda: told.append(queue.held))
     for _ in range(4):
         queue.put(task(api()), block=False)
