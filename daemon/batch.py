@@ -20,8 +20,9 @@ import orjson
 
 from inboxd.daemon.lines import Line, Lines
 from inboxd.daemon.names import Claim
-from inboxd.daemon.settlement import FAILED, PART, SUMMARY, log_answer, publish_batch
-from inboxd.daemon.worker import Worker
+from inboxd.daemon.settlement import BODY, FAILED, LINES, PART, SUMMARY, log_answer, publish_batch
+from inboxd.daemon.spool import Unfit
+from inboxd.daemon.worker import NotYet, Worker
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, parse
@@ -50,14 +51,13 @@ class Batch:
         self._worker = worker
         self._spool = worker.spool
         self._lines = Lines(self._spool.open(claim), worker.max_job)
-        self._attachments: set[str] = set()
         # By line number: UNANSWERED, DONE or NOT_DONE. Lines count from 1, as editors count them.
         self._status = bytearray(1)
         self._counts: Counter[str] = Counter()
         self._first_errors: list[dict[str, Any]] = []
         # The reading side: lines that wait for their time, the one that found no room, how many were begun.
         self._waiting: list[tuple[float, int, Line]] = []
-        self._returned: deque[tuple[float, Line]] = deque()
+        self._returned: deque[tuple[Line, float]] = deque()
         self._in_hand: Line | None = None
         self._begun = 0
         self._at_end = False
@@ -65,6 +65,7 @@ class Batch:
         self._made: deque[Answer] = deque()
         self._appended: list[Answer] = []
         self._ended = 0
+        self._summed_up = False
         self._size = self._recall()
 
     def _recall(self) -> int:
@@ -92,8 +93,7 @@ class Batch:
     def turn(self, now: float, most: int) -> float:
         """Set up to `most` lines to work; gives when to come again: `now` for at once, inf for when there is room."""
         while self._returned:
-            due, waiting = self._returned.popleft()
-            heapq.heappush(self._waiting, (due, waiting.number, waiting))
+            self._wait(*self._returned.popleft())
         for _ in range(most):
             line = self._in_hand or self._next(now)
             if line is None:
@@ -106,6 +106,10 @@ class Batch:
             self._in_hand = None
         return now
 
+    def _wait(self, line: Line, due: float) -> None:
+        line.data = b""
+        heapq.heappush(self._waiting, (due, line.number, line))
+
     def _next(self, now: float) -> Line | None:
         """Give the next line to be worked on: one whose wait is over, or else the next of the file."""
         if self._waiting and self._waiting[0][0] <= now:
@@ -116,6 +120,9 @@ class Batch:
             fresh = self._lines.next()
             if fresh is None:
                 return None
+            if not fresh.whole and self._grows(now):
+                self._lines.put_back(fresh)
+                return None
             known = fresh.number < len(self._status) and self._status[fresh.number] != UNANSWERED
             if not known and not fresh.blank:
                 self._begun += 1
@@ -124,23 +131,28 @@ class Batch:
 
     def _when_next(self, now: float) -> float:
         if not self._at_end and len(self._waiting) < REMEMBERED:
-            # The end is believed only of a file that is quiet: whoever writes in place may still be writing.
-            age = now - self._lines.mtime
-            if 0 <= age < self._worker.quiet:
-                return now - age + self._worker.quiet
+            if self._grows(now):
+                return self._lines.mtime + self._worker.quiet
             self._at_end = True
             # The last answer may be in already; somebody has to look.
             self._worker.outbox.put(self)
         return self._waiting[0][0] if self._waiting else inf
+
+    def _grows(self, now: float) -> bool:
+        """Tell whether the end is not yet to be believed: whoever writes in place may still be writing."""
+        return 0 <= now - self._lines.mtime < self._worker.quiet
 
     def _begin(self, line: Line, now: float) -> None:
         """Set one line to work; raises LaneFull when there is no room."""
         token = f"{self.claim.token}:{line.number}"
         try:
             job = self._parse(line)
-            self._attachments.update(job.attachments)
             self._worker.attach(self.claim, job.attachments, now)
-        except Invalid as fault:
+        except NotYet as missing:
+            self._wait(line, missing.at)
+            return
+        except (Invalid, Unfit) as error:
+            fault = Invalid(str(error))
             self._answer(line, self._worker.ended(token, "rejected", fault, time_of(self.claim.token), now))
             return
         errand = self._worker.errand(self.claim, job, token, line.attempts, line.tried, BATCH_SHARE)
@@ -166,7 +178,7 @@ class Batch:
             return
         assert isinstance(postponed, Postponed)
         line.attempts, line.tried = postponed.attempts, postponed.tried
-        self._returned.append((self._worker.clock.wall() + postponed.wait, line))
+        self._returned.append((line, self._worker.clock.wall() + postponed.wait))
         self._worker.wake()
 
     def _answer(self, line: Line, answer: Answer) -> None:
@@ -193,10 +205,12 @@ class Batch:
 
     def _body(self, answer: Answer) -> str | None:
         """Publish the body of a line that has no place in the answer; gives its file name."""
-        response = answer.response
+        response, line = answer.response, answer.line or 0
         if response is None or not (response.side or response.binary):
+            # An attempt that was not the last may have left the beginning of a body.
+            self._spool.unstage(f"{self.claim.token}:{line}", BODY)
             return None
-        return self._spool.publish_body(self.claim, answer.line or 0, response.side, response.body)
+        return self._spool.publish_body(self.claim, line, response.side, response.body)
 
     def settle(self) -> None:
         """Count what was appended, and end the batch when that was the last of it."""
@@ -218,16 +232,23 @@ class Batch:
 
     def _finish(self) -> None:
         """Let the batch leave active/ and its answers appear."""
-        paths = [self._spool.stage(self.claim, SUMMARY, self._summary())]
-        if self._counts.total() > self._counts["done"]:
-            paths.append(self._spool.stage_lines(self.claim, FAILED, self._failed_lines()))
-        self._spool.append_part(self.claim, PART, b"", self._size)
-        self._spool.disk.sync(paths, self._spool.staged)
+        if not self._summed_up:
+            # Once only: if the disk refuses after it, the lines are no longer there to be read.
+            self._sum_up()
+            self._summed_up = True
         self._spool.remove(self.claim)
-        publish_batch(self._spool, self.claim, tuple(self._attachments))
+        publish_batch(self._spool, self.claim)
         self.finished = True
         self._lines.close()
         log.info("batch answered", extra={"fields": {**self.progress, "id": self.claim.token}})
+
+    def _sum_up(self) -> None:
+        """Stage what the batch leaves behind beside its answers."""
+        paths = [self._spool.stage(self.claim, SUMMARY, self._summary())]
+        if self._counts.total() > self._counts["done"]:
+            paths.append(self._spool.stage_lines(self.claim, LINES + FAILED, self._failed_lines()))
+        self._spool.append_part(self.claim, PART, b"", self._size)
+        self._spool.disk.sync(paths, self._spool.staged)
 
     def _failed_lines(self) -> Any:
         lines = Lines(self._spool.open(self.claim), self._worker.max_job)

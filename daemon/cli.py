@@ -59,9 +59,10 @@ def main() -> None:
 @click.option("--once", is_flag=True, help="Work off what is there, then exit.")
 def run(config: str | None, spool: str | None, once: bool) -> None:
     """Serve a spool until told to stop (SIGTERM or Ctrl-C; twice for at once)."""
+    from inboxd.daemon.config import load
     from inboxd.daemon.service import serve
 
-    sys.exit(serve(_load(config, spool), once=once))
+    sys.exit(serve(_load(config, spool), lambda: load(config, os.environ, spool=spool), once=once))
 
 
 @main.command()

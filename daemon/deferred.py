@@ -56,8 +56,7 @@ class Deferred:
         """Give the names of parked files for which there is room by now, the longest parked first."""
         taken: list[str] = []
         for lane, filenames in list(self._parked.items()):
-            for _ in range(min(room(lane), len(filenames))):
-                taken.append(filenames.popleft())
+            taken.extend(filenames.popleft() for _ in range(min(room(lane), len(filenames))))
             if not filenames:
                 del self._parked[lane]
         self._parked_count -= len(taken)

@@ -10,14 +10,16 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import inboxd
-from inboxd.daemon.config import Config
+from inboxd.daemon.config import Config, ConfigError
 from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.disk import Disk
 from inboxd.daemon.inflight import Inflight
 from inboxd.daemon.intake import Intake
+from inboxd.daemon.log import Level
 from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.recovery import recover
 from inboxd.daemon.spool import Spool
@@ -30,13 +32,26 @@ log = logging.getLogger("inboxd.house")
 
 # Seconds between two rounds of the main thread.
 ROUND = 1.0
+# What a reload changes, beside the log's level; the other keys are how the parts were built.
+AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain")
 
 
 class House:
-    """One daemon on one spool."""
+    """One daemon on one spool. `read` reads the config anew; `on_level` is told of another log level."""
 
-    def __init__(self, config: Config, *, disk: Disk | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        disk: Disk | None = None,
+        clock: Clock | None = None,
+        read: Callable[[], Config] | None = None,
+        on_level: Callable[[Level], None] = lambda _: None,
+    ) -> None:
         self.config = config
+        self._read = read or (lambda: config)
+        self._on_level = on_level
+        self._reload_wanted = threading.Event()
         self.clock = clock or Clock()
         self.spool = Spool(config.spool, disk or Disk(fsync=config.fsync == "group"))
         self._done = threading.Event()
@@ -111,6 +126,32 @@ class House:
             self._hurry.set()
         self._done.set()
 
+    def reload_soon(self) -> None:
+        """Ask for the config to be read anew. For signal handlers: only sets a flag."""
+        self._reload_wanted.set()
+
+    def _reload(self) -> None:
+        """Go on with the config as it is now, or, when that is wrong, say why and keep the old one."""
+        try:
+            new = self._read()
+        except ConfigError as error:
+            log.error("the config is refused, the old one stays", extra={"fields": {"error": str(error)}})
+            return
+        changes: dict[str, Any] = {name: getattr(new, name) for name in AT_RUN_TIME}
+        changes["log"] = self.config.log.model_copy(update={"level": new.log.level})
+        self.config = self.config.model_copy(update=changes)
+        self.client.change(
+            self.config.apis,
+            allow=self.config.allow,
+            private=self.config.private,
+            **self.config.defaults.model_dump(exclude_unset=True),
+        )
+        self._on_level(self.config.log.level)
+        later = [name for name in type(new).model_fields if getattr(new, name) != getattr(self.config, name)]
+        log.info(
+            "reloaded", extra={"fields": {"apis": len(self.config.apis), "needs_restart": ",".join(later) or None}}
+        )
+
     @property
     def idle(self) -> bool:
         """Tell whether all that can be done now is done."""
@@ -122,6 +163,9 @@ class House:
             log.error("the spool was moved or replaced; stopping", extra={"fields": {"spool": self.spool.root}})
             self.stop()
             return
+        if self._reload_wanted.is_set():
+            self._reload_wanted.clear()
+            self._reload()
         with contextlib.suppress(OSError):
             self._write_json("status.json", self.status(now))
             self._write_json("lanes.json", {"at": now, "lanes": self.client.queue.states()})
@@ -156,7 +200,7 @@ class House:
             elapsed = max(self.clock.wall() - saved["at"], 0.0)
             for name, state in saved["lanes"].items():
                 self.client.restore_lane(name, state, elapsed)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # No state, or one of another version: the lanes begin afresh.
             return
 

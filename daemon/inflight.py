@@ -31,6 +31,8 @@ class Inflight:
             self.crashes.setdefault(token, []).append(now)
         if found:
             self._save()
+            # Noticed once is enough, even if this start does not get far.
+            os.truncate(self._path, 0)
 
     def _known(self) -> dict[str, list[float]]:
         try:
@@ -49,7 +51,8 @@ class Inflight:
             data[start : start + WIDTH].rstrip(b" \0").decode("ascii", "replace")
             for start in range(0, len(data), WIDTH)
         )
-        return [token for token in lines if token]
+        # A worker that did nothing had the first byte of its line wiped out.
+        return [token for token in lines if token and token[0] != "\0"]
 
     def _save(self) -> None:
         staged = self._spool.staging("crashes", ".json.tmp")

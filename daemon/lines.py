@@ -27,6 +27,8 @@ class Line:
     number: int
     offset: int
     data: bytes
+    # Whether its line break is there; without one it is the last of the file, or only the beginning of a line.
+    whole: bool = True
     attempts: list[dict[str, Any]] = field(default_factory=list)
     tried: int = 0
 
@@ -53,12 +55,18 @@ class Lines:
         self._number += 1
         line = Line(self._number, self._offset, data)
         self._offset += len(data)
-        while len(data) > self._limit and not data.endswith(b"\n"):
+        while not data.endswith(b"\n"):
             data = self._file.readline(_CHUNK)
-            self._offset += len(data)
-            if len(data) < _CHUNK:
+            if not data:
+                line.whole = False
                 break
+            self._offset += len(data)
         return line
+
+    def put_back(self, line: Line) -> None:
+        """Undo `next`: the line is to be read once more."""
+        self._offset = self._file.seek(line.offset)
+        self._number -= 1
 
     def read_again(self, line: Line) -> None:
         """Give a line its bytes back, which it does not keep while it waits."""
@@ -83,53 +91,68 @@ def is_array(head: bytes) -> bool:
 
 def of_array(file: BinaryIO, limit: int) -> Iterator[bytes]:
     """Give each element of the JSON array in `file` as one line; raises Invalid where it is no array."""
-    decode = codecs.getincrementaldecoder("utf-8-sig")()
-    decoder = json.JSONDecoder()
-    text, at_end, count = "", False, 0
+    text = _Text(file)
+    text.skip()
+    text.at += 1
+    count = 0
+    mark = text.skip()
+    while mark != "]":
+        count += 1
+        # Line breaks stand only between tokens; inside a string JSON does not allow them.
+        yield text.element(count, limit).replace("\n", " ").replace("\r", " ").encode() + b"\n"
+        mark = text.skip()
+        if mark == ",":
+            text.at += 1
+            if text.skip() != "]":
+                continue
+        if mark != "]":
+            raise Invalid(f'not JSON: expected "," or "]" after element {count} of the array')
+    text.at += 1
+    if text.skip():
+        raise Invalid("not JSON: more text after the array")
 
-    def more() -> None:
-        nonlocal text, at_end
-        chunk = file.read(max(_CHUNK, len(text)))
-        at_end = not chunk
-        try:
-            text += decode.decode(chunk, final=at_end)
-        except UnicodeDecodeError:
-            raise Invalid(f"element {count + 1} of the array is not UTF-8") from None
 
-    def skip(pattern: re.Pattern[str]) -> str:
-        nonlocal text
+class _Text:
+    """A window on the text of a JSON file: what was read and not yet used begins at `at`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._scan = json.JSONDecoder().raw_decode
+        self._text = ""
+        self._ended = False
+        self.at = 0
+
+    def skip(self) -> str:
+        """Skip white space; gives the character behind it, or nothing at the end of the file."""
         while True:
-            match = pattern.match(text)
-            text = text[match.end() if match else 0 :]
-            if text or at_end:
-                return text[:1]
-            more()
+            self.at = _BETWEEN.match(self._text, self.at).end()  # type: ignore[union-attr]  # it matches nothing, too
+            if self.at < len(self._text) or self._ended:
+                return self._text[self.at : self.at + 1]
+            self._more("white space")
 
-    skip(_BETWEEN)
-    text = text[1:]
-    if skip(_BETWEEN) == "]":
-        text = text[1:]
-    else:
+    def element(self, number: int, limit: int) -> str:
+        """Give one value as it stands; raises Invalid where there is none, or one longer than `limit`."""
         while True:
             try:
-                _, end = decoder.raw_decode(text)
-            except (json.JSONDecodeError, RecursionError):
-                end = len(text)
+                end = self._scan(self._text, self.at)[1]
+            except (ValueError, RecursionError):
+                end = len(self._text)
             # What reaches up to the end of the text may go on behind it, as a number does.
-            if end == len(text) and not at_end:
-                if len(text) > limit:
-                    raise Invalid(f"element {count + 1} of the array is longer than {limit} bytes")
-                more()
-                continue
-            count += 1
-            # Line breaks stand only between tokens; inside a string JSON does not allow them.
-            yield text[:end].replace("\n", " ").replace("\r", " ").encode() + b"\n"
-            text = text[end:]
-            mark = skip(_BETWEEN)
-            text = text[1:]
-            if mark == "]":
+            if end < len(self._text) or self._ended:
                 break
-            if mark != "," or not skip(_BETWEEN):
-                raise Invalid(f'not JSON: expected "," or "]" after element {count} of the array')
-    if skip(_BETWEEN):
-        raise Invalid("not JSON: more text after the array")
+            if end - self.at > limit:
+                raise Invalid(f"element {number} of the array is not JSON, or longer than {limit} bytes")
+            self._more(f"element {number}")
+        value, self.at = self._text[self.at : end], end
+        return value
+
+    def _more(self, what: str) -> None:
+        """Read on: as much again as is not yet used, so that a long element is not scanned too often."""
+        rest = self._text[self.at :]
+        chunk = self._file.read(max(_CHUNK, len(rest)))
+        self._ended = not chunk
+        try:
+            self._text, self.at = rest + self._decode(chunk, final=self._ended), 0
+        except UnicodeDecodeError:
+            raise Invalid(f"the array is not UTF-8 at {what}") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inboxd.jobs.ids import time_of, uuid7
 
@@ -30,13 +30,15 @@ _RETRIED = re.compile(r"(?P<name>.+)~r\d+", re.DOTALL)
 class Claim:
     """A job file that is ours: its name, the token that tells it from all others, and its kind (.json or .jsonl).
 
-    `trouble` says what is wrong with its name; such a file is answered and not read.
+    `trouble` says what is wrong with its name; such a file is answered and not read. `fresh` tells that it came out of
+    the inbox just now and nobody knows the token yet, so that it can go back there without it.
     """
 
     name: str
     token: str
     kind: str
     trouble: str | None = None
+    fresh: bool = field(default=False, compare=False)
 
     @property
     def filename(self) -> str:
@@ -58,7 +60,7 @@ def new_claim(filename: str) -> Claim:
     name, kind = os.path.splitext(filename)
     retried = _RETRIED.fullmatch(name)
     name = retried["name"] if retried else name
-    return Claim(_storable(name), uuid7(), kind.lower(), trouble(name))
+    return Claim(_storable(name), uuid7(), kind.lower(), trouble(name), fresh=True)
 
 
 def parse(filename: str) -> Claim | None:

@@ -43,11 +43,8 @@ class Settlement(Protocol):
 class Outbox:
     """The thread that commits. `put` blocks while WAITING settlements are waiting already."""
 
-    def __init__(
-        self, spool: Spool, *, on_idle: Callable[[], None] = lambda: None, pause: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, spool: Spool, *, pause: Callable[[float], None] = time.sleep) -> None:
         self._spool = spool
-        self._on_idle = on_idle
         self._pause = pause
         self._waiting: queue.Queue[Settlement | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
@@ -103,9 +100,8 @@ class Outbox:
                 return group, True
         return group, False
 
-    def _insist(self, group: list[Settlement]) -> None:
-        """Commit a group, however often it takes."""
-        staged = False
+    def _insist(self, group: list[Settlement], *, staged: bool = False) -> None:
+        """Commit a group, however often it takes. What is staged is not staged again: some of it may be out already."""
         while True:
             try:
                 if not staged:
@@ -116,7 +112,10 @@ class Outbox:
                 self._say(error, len(group))
                 self._pause(PATIENCE)
             except Exception:
-                self._isolate(group)
+                if len(group) > 1:
+                    self._isolate(group, staged=staged)
+                else:
+                    log.exception("internal error: a job stays in active/ until the next start")
                 return
             else:
                 break
@@ -124,7 +123,10 @@ class Outbox:
             log.info("the disk takes answers again", extra={"fields": {"answers": len(group)}})
             self.trouble = None
         for settlement in group:
-            settlement.settled()
+            try:
+                settlement.settled()
+            except Exception:  # it is settled all the same, and the thread must live
+                log.exception("internal error in telling of an answer")
 
     def _say(self, error: OSError, answers: int) -> None:
         trouble = f"{error.filename or self._spool.root}: {error.strerror}"
@@ -132,20 +134,15 @@ class Outbox:
             log.error("answers wait for the disk", extra={"fields": {"error": trouble, "answers": answers}})
         self.trouble = trouble
 
-    def _isolate(self, group: list[Settlement]) -> None:
+    def _isolate(self, group: list[Settlement], *, staged: bool) -> None:
         """After a mistake of our own: commit the others, and leave the one it was about to the next start."""
-        if len(group) == 1:
-            log.exception("internal error: a job stays in active/ until the next start")
-            return
         for settlement in group:
-            self._insist([settlement])
+            self._insist([settlement], staged=staged)
 
     def _take_off(self, settled: int) -> None:
         self.committed += settled
         with self._count:
             self._unsettled -= settled
-        if self.idle:
-            self._on_idle()
 
 
 def stage(spool: Spool, group: list[Settlement]) -> None:

@@ -20,6 +20,8 @@ from inboxd.daemon.settlement import (
     BODY,
     DEFERRED,
     FAILED,
+    LINES,
+    SINGLE,
     SUMMARY,
     publish,
     publish_batch,
@@ -32,7 +34,7 @@ from inboxd.jobs.job import instant
 log = logging.getLogger("inboxd.recovery")
 
 # The longest first, for .json is the end of .summary.json too.
-_SUFFIXES = (SUMMARY, DEFERRED, FAILED, BODY, ANSWER)
+_SUFFIXES = (SUMMARY, DEFERRED, LINES + FAILED, SINGLE + FAILED, BODY, ANSWER)
 
 
 def recover(spool: Spool) -> list[Claim]:
@@ -68,8 +70,9 @@ def _publish_answers(spool: Spool, claims: dict[str, Claim]) -> int:
         ok = answer["status"] == "done"
         if claim is not None:
             _let_go(spool, claim, answer, suffixes)
-        gone = Claim(answer["name"], token, ".json")
-        publish(spool, gone, spool.attachments_of(token), ok=ok)
+        kind = LINES if LINES + FAILED in suffixes else SINGLE
+        gone = claim or Claim(answer["name"], token, kind)
+        publish(spool, gone, spool.attachments_of(token), answer.get("response", {}).get("file"), ok=ok)
         count += 1
     return count
 
@@ -77,7 +80,7 @@ def _publish_answers(spool: Spool, claims: dict[str, Claim]) -> int:
 def _let_go(spool: Spool, claim: Claim, answer: dict[str, Any], suffixes: set[str]) -> None:
     """Do what the outbox was about to do when it was cut off between staging an answer and removing its job."""
     if answer["status"] == "rejected":
-        spool.set_aside(claim, FAILED)
+        spool.set_aside(claim, claim.kind + FAILED)
         return
     paths = [spool.staging(claim.token, suffix) for suffix in (ANSWER, BODY) if suffix in suffixes]
     if answer["status"] != "done":
@@ -85,7 +88,7 @@ def _let_go(spool: Spool, claim: Claim, answer: dict[str, Any], suffixes: set[st
         trace = trace_of(answer["id"], instant(answer["received"]), 0, answer["attempts"])
         copy = with_trace(spool, claim, trace)
         if copy is not None:
-            paths.append(spool.stage(claim, FAILED, copy))
+            paths.append(spool.stage(claim, claim.kind + FAILED, copy))
     spool.disk.sync(paths, spool.staged)
     spool.remove(claim)
 
@@ -95,7 +98,7 @@ def _publish_batches(spool: Spool, claims: dict[str, Claim]) -> int:
     count = 0
     for claim in spool.parts():
         if claim.token not in claims and not spool.is_deferred(claim):
-            publish_batch(spool, claim, spool.attachments_of(claim.token))
+            publish_batch(spool, claim)
             count += 1
     return count
 

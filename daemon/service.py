@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.house import House
@@ -12,13 +13,17 @@ from inboxd.daemon.log import start
 from inboxd.daemon.spool import SpoolError
 
 
-def serve(config: Config, *, once: bool) -> int:
-    """Run a daemon until it is told to stop; gives the exit status: 0 in good order, 1 when it cannot start."""
+def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
+    """Run a daemon until it is told to stop; gives the exit status: 0 in good order, 1 when it cannot start.
+
+    `read` reads the config anew, on SIGHUP; it raises ConfigError.
+    """
     try:
         logs = start(config.log.level, config.log.format, config.log.file)
     except OSError as error:
         return _refuse(f"{config.log.file}: cannot write the log: {error.strerror}")
-    house = House(config)
+    house = House(config, read=read, on_level=logs.set_level)
+    signal.signal(signal.SIGHUP, lambda *_: house.reload_soon())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: house.stop())
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,10 @@ from inboxd.jobs.result import Answer, isotime
 
 log = logging.getLogger("inboxd.outbox")
 
-# Suffixes of what is staged under a job's token. The answers of a batch are staged in the outbox itself, as PART.
+# Suffixes of what is staged under a job's token; FAILED comes after the job's own. The answers of a batch are staged in
+# the outbox itself, as PART.
 ANSWER, BODY, FAILED, DEFERRED, SUMMARY = ".json", ".body", ".failed", ".deferred", ".summary.json"
-LINES, PART = ".jsonl", ".jsonl.part"
+SINGLE, LINES, PART = ".json", ".jsonl", ".jsonl.part"
 
 
 @dataclass(slots=True, eq=False)
@@ -32,23 +34,24 @@ class Answered:
     claim: Claim
     answer: Answer
     attachments: tuple[str, ...] = ()
+    # What the body will be called in the outbox, if it gets a file of its own.
+    file: str | None = None
 
     def stage(self) -> list[str]:
         """Write the answer, its body and the copy for failed/."""
         spool, claim, response = self.spool, self.claim, self.answer.response
         paths = []
-        file = None
         if response is not None and (response.side is not None or response.binary):
             if response.side is not None:
                 response.side.flush()
                 paths.append(spool.staging(claim.token, BODY))
             else:
                 paths.append(spool.stage(claim, BODY, response.body))
-            file = spool.free_stem(claim.name, (ANSWER, BODY)) + BODY
+            self.file = self.file or spool.promise(claim.name, BODY, ANSWER)
         copy = None if self.answer.ok else failed_copy(spool, self.claim, self.answer)
         if copy is not None:
-            paths.append(spool.stage(claim, FAILED, copy))
-        paths.append(spool.stage(claim, ANSWER, self.answer.to_json(file) + b"\n"))
+            paths.append(spool.stage(claim, claim.kind + FAILED, copy))
+        paths.append(spool.stage(claim, ANSWER, self.answer.to_json(self.file) + b"\n"))
         return paths
 
     def settle(self) -> None:
@@ -56,37 +59,45 @@ class Answered:
         if self.answer.response is not None and self.answer.response.side is not None:
             self.answer.response.side.close()
         if self.answer.status == "rejected":
-            self.spool.set_aside(self.claim, FAILED)
+            self.spool.set_aside(self.claim, self.claim.kind + FAILED)
         else:
             self.spool.remove(self.claim)
-        publish(self.spool, self.claim, self.attachments, ok=self.answer.ok)
+        publish(self.spool, self.claim, self.attachments, self.file, ok=self.answer.ok)
 
     def settled(self) -> None:
         """Log the end of the job."""
         log_answer(self.answer)
 
 
-def publish(spool: Spool, claim: Claim, attachments: tuple[str, ...], *, ok: bool) -> None:
-    """Move what is staged for a job that has left active/ to its places; the answer comes last."""
+def publish(spool: Spool, claim: Claim, attachments: tuple[str, ...], file: str | None, *, ok: bool) -> None:
+    """Move what is staged for a job that has left active/ to its places; the answer, which names `file`, comes last."""
     token, name = claim.token, claim.name
     if ok:
         spool.discard(claim, attachments)
     else:
         spool.release(claim, attachments)
-        spool.publish(spool.staging(token, FAILED), spool.failed, name, claim.kind)
-    spool.publish(spool.staging(token, BODY), spool.outbox, name, BODY)
+        spool.publish(spool.staging(token, claim.kind + FAILED), spool.failed, name, claim.kind)
+    if file is None:
+        # An attempt that was not the last may have left the beginning of a body.
+        spool.unstage(token, BODY)
+    else:
+        spool.publish(spool.staging(token, BODY), spool.outbox, file.removesuffix(BODY), BODY)
     spool.publish(spool.staging(token, ANSWER), spool.outbox, name, ANSWER)
 
 
-def publish_batch(spool: Spool, claim: Claim, attachments: tuple[str, ...]) -> None:
+def publish_batch(spool: Spool, claim: Claim) -> None:
     """Move what is staged for a batch that has left active/ to its places; the answers come last."""
-    failed = spool.publish(spool.staging(claim.token, FAILED), spool.failed, claim.name, LINES)
-    if failed is None:
-        spool.discard(claim, attachments)
-    else:
+    failed = spool.staging(claim.token, LINES + FAILED)
+    attachments = spool.attachments_of(claim.token)
+    if os.path.lexists(failed):
         spool.release(claim, attachments)
-    stem = spool.free_stem(claim.name, (LINES, SUMMARY))
-    spool.publish(spool.staging(claim.token, SUMMARY), spool.outbox, stem, SUMMARY)
+        spool.publish(failed, spool.failed, claim.name, LINES)
+    else:
+        spool.discard(claim, attachments)
+    summary = spool.staging(claim.token, SUMMARY)
+    # A crash may have come between the two; then the summary stands where the answers are to go.
+    stem = spool.free_stem(claim.name, (LINES, SUMMARY) if os.path.lexists(summary) else (LINES,))
+    spool.publish(summary, spool.outbox, stem, SUMMARY)
     spool.publish(spool.part(claim, PART), spool.outbox, stem, LINES)
 
 
@@ -117,6 +128,7 @@ class Deferred:
     def settle(self) -> None:
         """Put the job with its trace into deferred/, and only then take the one without out of active/."""
         self.spool.postpone(self.claim, DEFERRED)
+        self.spool.unstage(self.claim.token, BODY)
 
     def settled(self) -> None:
         """Log until when the job waits."""
@@ -147,7 +159,9 @@ def with_trace(spool: Spool, claim: Claim, trace: dict[str, Any]) -> bytes | Non
     job = json.loads(text)
     job["trace"] = trace
     # Written by hand on several lines, it stays readable; written by a program on one, it stays one.
-    return json.dumps(job, ensure_ascii=False, indent=2 if "\n" in text.strip() else None).encode() + b"\n"
+    copy = json.dumps(job, ensure_ascii=False, indent=2 if "\n" in text.strip() else None)
+    # Half a character can stand in JSON only as the escape that it came as.
+    return copy.encode(errors="backslashreplace") + b"\n"
 
 
 def log_answer(answer: Answer) -> None:

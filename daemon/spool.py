@@ -1,4 +1,4 @@
-"""The spool: the only file that knows the folders' names, and the only one that moves jobs from one to another.
+"""The spool: the only file that moves jobs from one folder to another; `folders` says what is called how.
 
 Where a file lies is its state. A claim is a rename into `active/`, and only then is the file opened. An answer is
 first complete in `state/staged/`, then the job leaves `active/`, then the answer appears: whoever crashes in between
@@ -8,96 +8,33 @@ leaves enough behind for `recovery` to go on from there. INTERNALS.md has the ta
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import BinaryIO
 
 from inboxd.daemon import names
 from inboxd.daemon.disk import Disk, NotRegular
+from inboxd.daemon.folders import SHOWN, Folders, SpoolError
 from inboxd.daemon.names import Claim
 
-# Those that people look into, and all.
-SHOWN = ("inbox", "active", "deferred", "outbox", "failed", "hold")
-FOLDERS = (*SHOWN, "queues", "cache", "state", "state/staged")
+__all__ = ["SHOWN", "Spool", "SpoolError", "Unfit"]
 
-
-class SpoolError(Exception):
-    """The spool cannot be used; the message says why and what to do."""
+# What a rename says that will never succeed; the rest is about the disk, and may be better tomorrow.
+_NEVER = frozenset({errno.ENAMETOOLONG, errno.EACCES, errno.EPERM})
 
 
 class Unfit(Exception):
     """A dropped file that is no job; the message says why."""
 
 
-class Spool:
-    """The folders under `root`, on one filesystem, served by one daemon at a time."""
+class Spool(Folders):
+    """The folders, and every move of a job between them."""
 
     def __init__(self, root: str, disk: Disk | None = None) -> None:
-        self.root = os.path.abspath(root)
-        self.disk = disk or Disk()
-        self.inbox, self.active, self.deferred = (self.folder(name) for name in ("inbox", "active", "deferred"))
-        self.outbox, self.failed, self.staged = (self.folder(name) for name in ("outbox", "failed", "state/staged"))
-        self._lock: int | None = None
-
-    def folder(self, name: str) -> str:
-        """Give the path of one of the folders."""
-        return os.path.join(self.root, *name.split("/"))
-
-    def state(self, name: str) -> str:
-        """Give the path of one of our own files."""
-        return os.path.join(self.folder("state"), name)
-
-    # -- opening ----------------------------------------------------------------------------------------------
-
-    def make(self) -> None:
-        """Make the folders that are missing; raises SpoolError when they cannot be used as one spool."""
-        try:
-            for name in FOLDERS:
-                os.makedirs(self.folder(name), exist_ok=True)
-        except OSError as error:
-            raise SpoolError(f"{error.filename}: cannot make the spool's folder: {error.strerror}") from None
-        devices = {name: os.stat(self.folder(name)).st_dev for name in FOLDERS if name != "cache"}
-        apart = [name for name, device in devices.items() if device != devices["active"]]
-        if apart:
-            raise SpoolError(
-                f"{self.root}: {', '.join(apart)} and active lie on different filesystems; jobs are claimed and"
-                " answered by rename, which works only within one"
-            )
-
-    def lock(self) -> None:
-        """Take the spool for this process; raises SpoolError when another daemon has it. Dies with the process."""
-        fd = os.open(self.state("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-            os.close(fd)
-            if error.errno not in {errno.EAGAIN, errno.EACCES}:
-                raise SpoolError(f"{self.root}: cannot lock: {error.strerror}") from None
-            raise SpoolError(
-                f"{self.root}: another inboxd (process {holder or 'unknown'}) serves this spool;"
-                " stop it, or use another spool"
-            ) from None
-        os.truncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._lock = fd
-
-    def is_ours(self) -> bool:
-        """Tell whether the lock we hold is still the spool's: a spool that was moved or replaced is not ours to serve."""
-        if self._lock is None:
-            return False
-        try:
-            return os.path.samestat(os.stat(self.state("lock")), os.fstat(self._lock))
-        except FileNotFoundError:
-            return False
-
-    def unlock(self) -> None:
-        """Let others have the spool."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        super().__init__(root, disk)
+        # Names of bodies in the outbox that an answer speaks of already and that are not there yet.
+        self._promised: set[str] = set()
 
     # -- the way in -------------------------------------------------------------------------------------------
 
@@ -121,10 +58,6 @@ class Spool:
             return None
         return claim
 
-    def path(self, claim: Claim) -> str:
-        """Give the path of a claimed file."""
-        return os.path.join(self.active, claim.filename)
-
     def open(self, claim: Claim) -> BinaryIO:
         """Open a claimed file; raises Unfit for anything but a regular file that we may read."""
         try:
@@ -140,38 +73,59 @@ class Spool:
             raise Unfit(str(error)) from None
 
     def attach(self, claim: Claim, name: str) -> bool:
-        """Take an attachment out of the inbox for a job; False when it is not there. Taking it twice is fine."""
-        target = self._attached(claim, name)
+        """Take an attachment out of the inbox for a job; False when it is not there. Taking it twice is fine.
+
+        Raises Unfit when it is there for ever, because we may not move it or its name leaves no room for the token.
+        """
+        target = self.attached(claim, name)
         if os.path.lexists(target):
             return True
         try:
             self.disk.rename(os.path.join(self.inbox, name), target)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            if error.errno not in _NEVER:
+                raise
+            raise Unfit(f'the attachment "{name}" cannot be taken: {error.strerror}') from None
         return True
 
     def open_attachment(self, claim: Claim, name: str) -> BinaryIO:
         """Open an attachment that was taken; raises OSError."""
-        return self.disk.open_regular(self._attached(claim, name))
-
-    def _attached(self, claim: Claim, name: str) -> str:
-        return os.path.join(self.active, names.attached(claim, name))
+        return self.disk.open_regular(self.attached(claim, name))
 
     # -- waiting ----------------------------------------------------------------------------------------------
 
     def park(self, claim: Claim, due: float) -> None:
-        """Put a job, as it is, into deferred/ until `due` (wall time)."""
-        self.disk.set_mtime(self.path(claim), due)
-        self.disk.rename(self.path(claim), os.path.join(self.deferred, claim.filename))
+        """Put a job, as it is, into deferred/ until `due` (wall time), unless somebody has taken the file away."""
+        with suppress(FileNotFoundError):
+            self.disk.set_mtime(self.path(claim), due)
+            self.disk.rename(self.path(claim), os.path.join(self.deferred, claim.filename))
 
     def give_back(self, claim: Claim, attachments: tuple[str, ...], due: float) -> None:
-        """Undo a claim: back into the inbox, or, if its name is taken there by now, into deferred/."""
-        for name in attachments:
-            self._detach(claim, name, self.inbox)
-        try:
-            self.disk.rename_new(self.path(claim), os.path.join(self.inbox, claim.name + claim.kind))
-        except FileExistsError:
+        """Undo a claim: back into the inbox, with its attachments.
+
+        A job whose token may have been used for a call has to keep it, and what lies in the inbox under one of the
+        names by now belongs to another job; then it waits in deferred/ instead.
+        """
+        if not claim.fresh or not self._return(claim, attachments):
             self.park(claim, due)
+
+    def _return(self, claim: Claim, attachments: tuple[str, ...]) -> bool:
+        """Move a job and its attachments into the inbox, all of them or none."""
+        moves = [(self.attached(claim, name), os.path.join(self.inbox, name)) for name in attachments]
+        moves.append((self.path(claim), os.path.join(self.inbox, claim.name + claim.kind)))
+        for done, (source, target) in enumerate(moves):
+            try:
+                self.disk.rename_new(source, target)
+            except FileNotFoundError:
+                continue
+            except FileExistsError:
+                for old, new in moves[:done]:
+                    with suppress(FileNotFoundError):
+                        self.disk.rename_new(new, old)
+                return False
+        return True
 
     # -- the way out: stage, sync, settle ---------------------------------------------------------------------
 
@@ -180,10 +134,6 @@ class Spool:
         path = self.staging(claim.token, suffix)
         self.disk.write(path, data)
         return path
-
-    def staging(self, token: str, suffix: str) -> str:
-        """Give the path under which something is staged."""
-        return os.path.join(self.staged, token + suffix)
 
     def remove(self, claim: Claim) -> None:
         """Take a job out of active/, for good."""
@@ -194,6 +144,11 @@ class Spool:
         """Take a job out of active/ as it is, and stage it."""
         with suppress(FileNotFoundError):
             self.disk.rename(self.path(claim), self.staging(claim.token, suffix))
+
+    def unstage(self, token: str, suffix: str) -> None:
+        """Remove something staged that nobody needs any more, if it is there."""
+        with suppress(FileNotFoundError):
+            self.disk.unlink(self.staging(token, suffix))
 
     def postpone(self, claim: Claim, suffix: str) -> None:
         """Put the staged version of a job into deferred/, and take the other one out of active/."""
@@ -214,22 +169,32 @@ class Spool:
                 continue
             except FileNotFoundError:
                 return None
+            self._promised.discard(stem + suffix)
             return stem + suffix
         raise AssertionError("names never run out")
 
     def free_stem(self, name: str, suffixes: tuple[str, ...]) -> str:
-        """Give the first of NAME, NAME~r2, … under which the outbox has none of the `suffixes`."""
+        """Give the first of NAME, NAME~r2, … under which the outbox has none of the `suffixes`, and will have none."""
         return next(
             stem
             for stem in names.stems(name)
-            if not any(os.path.lexists(os.path.join(self.outbox, stem + suffix)) for suffix in suffixes)
+            if not any(
+                stem + suffix in self._promised or os.path.lexists(os.path.join(self.outbox, stem + suffix))
+                for suffix in suffixes
+            )
         )
+
+    def promise(self, name: str, suffix: str, beside: str) -> str:
+        """Give the file name under which something staged will appear, where there is no other nor one of `beside`."""
+        promised = self.free_stem(name, (suffix, beside)) + suffix
+        self._promised.add(promised)
+        return promised
 
     def discard(self, claim: Claim, attachments: tuple[str, ...]) -> None:
         """Remove the attachments of a job that is done."""
         for name in attachments:
             try:
-                self.disk.unlink(self._attached(claim, name))
+                self.disk.unlink(self.attached(claim, name))
             except FileNotFoundError:
                 continue
 
@@ -240,21 +205,9 @@ class Spool:
 
     def _detach(self, claim: Claim, name: str, folder: str) -> None:
         stem, suffix = os.path.splitext(name)
-        self.publish(self._attached(claim, name), folder, stem, suffix)
+        self.publish(self.attached(claim, name), folder, stem, suffix)
 
     # -- batches ----------------------------------------------------------------------------------------------
-
-    def part(self, claim: Claim, suffix: str) -> str:
-        """Give the path of a batch's answers while they are not complete: hidden, in the outbox."""
-        return os.path.join(self.outbox, names.part(claim, suffix))
-
-    def read_part(self, claim: Claim, suffix: str) -> Iterator[bytes]:
-        """Give the lines of a batch's answers so far."""
-        try:
-            with open(self.part(claim, suffix), "rb") as file:
-                yield from file
-        except FileNotFoundError:
-            return
 
     def append_part(self, claim: Claim, suffix: str, data: bytes, size: int) -> None:
         """Append to a batch's answers, which are `size` bytes long; what a failed write left behind that is cut off."""
@@ -272,7 +225,9 @@ class Spool:
         staged = self.staging(f"{claim.token}:{line}", ".body")
         if side is None:
             self.disk.write(staged, body)
-        else:
+        elif not side.closed:
+            # A close that fails cannot be repeated; a flush can.
+            side.flush()
             side.close()
         name = f"{claim.name}~{claim.token}.{line}.body"
         with suppress(FileNotFoundError):
@@ -286,12 +241,10 @@ class Spool:
         self.disk.write_lines(path, lines)
         return path
 
-    def to_batch(self, claim: Claim, lines: Iterable[bytes]) -> Claim:
-        """Bring a claimed array to a claimed batch of the same token."""
+    def to_batch(self, claim: Claim, suffix: str) -> Claim:
+        """Let the lines staged of a claimed array, which are durable, take its place as a batch of the same token."""
         batch = Claim(claim.name, claim.token, ".jsonl")
-        staged = self.stage_lines(claim, ".lines", lines)
-        self.disk.sync([staged], self.staged)
-        self.disk.rename(staged, self.path(batch))
+        self.disk.rename(self.staging(claim.token, suffix), self.path(batch))
         self.disk.sync_folders([self.active])
         self.remove(claim)
         return batch
@@ -314,75 +267,3 @@ class Spool:
     def drop_again(self, filename: str) -> None:
         """Move a file from failed/ back into the inbox, never over another."""
         self.disk.rename_new(os.path.join(self.failed, filename), os.path.join(self.inbox, filename))
-
-    def failures(self) -> list[str]:
-        """Give the names of the files in failed/."""
-        return os.listdir(self.failed)
-
-    def failed_lines(self, filename: str) -> Iterator[bytes]:
-        """Give the jobs of a file in failed/, each as it was dropped."""
-        with self.disk.open_regular(os.path.join(self.failed, filename)) as file:
-            if filename.lower().endswith(".jsonl"):
-                yield from file
-            else:
-                yield file.read()
-
-    def answers(self, name: str, *, batch: bool) -> Iterator[bytes]:
-        """Give all answers of that name, the first first; of batches their summaries."""
-        suffix = ".summary.json" if batch else ".json"
-        for stem in names.stems(name):
-            try:
-                with open(os.path.join(self.outbox, stem + suffix), "rb") as file:
-                    yield file.read()
-            except FileNotFoundError:
-                return
-
-    def is_served(self) -> bool:
-        """Tell whether a daemon has the spool."""
-        try:
-            fd = os.open(self.state("lock"), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(fd)
-        return False
-
-    # -- looking ----------------------------------------------------------------------------------------------
-
-    def attachments_of(self, token: str) -> tuple[str, ...]:
-        """Give the names of the attachments that were taken for a job, by looking."""
-        return tuple(
-            attached[1]
-            for entry in os.listdir(self.active)
-            if (attached := names.parse_attached(entry)) and attached[0] == token
-        )
-
-    def claims(self) -> Iterator[Claim]:
-        """Give what lies in active/."""
-        with os.scandir(self.active) as entries:
-            for entry in entries:
-                claim = names.parse(entry.name)
-                if claim is not None:
-                    yield claim
-
-    def tokens(self) -> set[str]:
-        """Give the tokens of all jobs in active/ and deferred/."""
-        filenames = [*os.listdir(self.active), *os.listdir(self.deferred)]
-        return {claim.token for filename in filenames if (claim := names.parse(filename)) is not None}
-
-    def parts(self) -> list[Claim]:
-        """Give the batches of which there are unfinished answers."""
-        return [claim for filename in os.listdir(self.outbox) if (claim := names.parse_part(filename)) is not None]
-
-    def is_deferred(self, claim: Claim) -> bool:
-        """Tell whether there is a version of the job in deferred/."""
-        return os.path.lexists(os.path.join(self.deferred, claim.filename))
-
-    def free_bytes(self) -> int:
-        """Bytes that we could still write."""
-        figures = os.statvfs(self.root)
-        return figures.f_bavail * figures.f_frsize

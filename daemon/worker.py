@@ -34,6 +34,7 @@ log = logging.getLogger("inboxd.worker")
 PATIENCE = 5.0
 # So long an attachment may come after its job.
 ATTACHMENT_WAIT = 5.0
+ATTACHMENT_LOOK = 0.5
 
 
 class NotYet(Exception):
@@ -68,14 +69,16 @@ class Worker:
 
     def take(self, claim: Claim, now: float) -> None:
         """Set a claimed file to work. Raises LaneFull when there is no room, and NotYet or IsArray."""
+        attachments: tuple[str, ...] = ()
         try:
             job = self._parse(claim, now)
-            self.attach(claim, job.attachments, now)
+            attachments = job.attachments
+            self.attach(claim, attachments, now)
         except FileNotFoundError:
             log.warning("the claimed file is gone", extra={"fields": {"id": claim.token, "name": claim.name}})
             return
         except (Unfit, Invalid) as error:
-            self.reject(claim, error, now)
+            self.reject(claim, error, now, attachments)
             return
         trace = job.trace
         attempts = list(trace.attempts) if trace else []
@@ -94,29 +97,33 @@ class Worker:
         if claim.trouble is not None:
             raise Unfit(claim.trouble)
         status, data = self.spool.read(claim, self.max_job + 1)
+        # A time in the future is a slip of somebody's clock and no reason to wait.
+        young = 0 <= now - status.st_mtime < self.quiet
         if len(data) > self.max_job:
             if is_array(data):
-                raise IsArray
+                raise NotYet(status.st_mtime + self.quiet) if young else IsArray
             raise Unfit(
                 f"the file has {status.st_size} bytes and a job at most {self.max_job}; many jobs go into a .jsonl"
             )
         try:
             value = load(data)
         except Invalid:
-            # A time in the future is a slip of somebody's clock and no reason to wait.
-            if 0 <= now - status.st_mtime < self.quiet:
+            if young:
                 raise NotYet(status.st_mtime + self.quiet) from None
+            if is_array(data):
+                # One element that is wrong must not stop the others.
+                raise IsArray from None
             raise
         if isinstance(value, list):
             raise IsArray
         return parse_object(value)
 
     def attach(self, claim: Claim, names: tuple[str, ...], now: float) -> None:
-        """Take a job's attachments out of the inbox; raises NotYet, or Invalid when one is not there."""
+        """Take a job's attachments out of the inbox; raises NotYet, or Invalid when one is not there, or Unfit."""
         for name in names:
             if not self.spool.attach(claim, name):
                 if now < time_of(claim.token) + ATTACHMENT_WAIT:
-                    raise NotYet(now + self.quiet)
+                    raise NotYet(now + ATTACHMENT_LOOK)
                 raise Invalid(f'the attachment "{name}" is not in the inbox; drop it before the job')
 
     def errand(
@@ -175,9 +182,10 @@ class Worker:
         self.note(filename, due)
         self.wake()
 
-    def reject(self, claim: Claim, error: Unfit | Invalid, now: float) -> None:
-        """Answer a file that is no job."""
-        self._answer(claim, (), self.ended(claim.token, "rejected", Invalid(str(error)), time_of(claim.token), now))
+    def reject(self, claim: Claim, error: Unfit | Invalid, now: float, attachments: tuple[str, ...] = ()) -> None:
+        """Answer a file that is no job, or that lacks one of its attachments."""
+        answer = self.ended(claim.token, "rejected", Invalid(str(error)), time_of(claim.token), now)
+        self._answer(claim, attachments, answer)
 
     def _answer(self, claim: Claim, attachments: tuple[str, ...], answer: Answer) -> None:
         answer.name = claim.name

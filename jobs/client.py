@@ -26,9 +26,10 @@ from inboxd.jobs.faults import BadResponse, Blocked, Fault, Internal, Interrupte
 from inboxd.jobs.ids import uuid7
 from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.lane import Lane, RetryLater
-from inboxd.jobs.lanes import WORKER_SHARE, LaneQueue
+from inboxd.jobs.lanes import LaneQueue
 from inboxd.jobs.marks import Marks, NoMarks
 from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem
+from inboxd.jobs.rotation import WORKER_SHARE
 from inboxd.jobs.sender import Sender
 from inboxd.jobs.task import Errand, Postponed, Task
 from inboxd.jobs.wires import Wires
@@ -283,9 +284,19 @@ class ApiClient:
         self._wires.close()
         return len(cut)
 
+    def change(self, apis: Iterable[Api], *, allow: Iterable[str], private: bool, **defaults: Any) -> None:
+        """Go on with other APIs, limits and hosts; nothing that waits or runs is lost."""
+        self.apis = Apis(apis, Policy.model_validate(defaults))
+        # Sessions of the old definitions end with the calls that they carry.
+        self._wires = self._sender.wires = Wires(self.apis, allow=allow, private=private)
+        self.queue.change(self._find)
+
+    def _find(self, name: str) -> Api | None:
+        return self.apis.named.get(name) or (self.apis.of(name) if "://" in name else None)
+
     def restore_lane(self, name: str, state: Mapping[str, Any], elapsed: float) -> None:
         """Let the lane of that name go on where it was `elapsed` seconds ago, when its `state` was taken."""
-        api = self.apis.named.get(name) or (self.apis.of(name) if "://" in name else None)
+        api = self._find(name)
         if api is not None:
             self.queue.lane(api).restore(dict(state), elapsed, self.clock.mono())
 

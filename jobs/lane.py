@@ -59,7 +59,8 @@ class Lane:
         self._later: list[tuple[float, int, Task]] = []
         self._pace = Pace(api, clock)
         self._throughput = Throughput(1 / api.rate.per_second if api.rate else 0.0)
-        self.call = self._decorated(partial(send, self))
+        self._send = partial(send, self)
+        self.call = self._decorated(self._send)
 
     def _decorated(self, send: Callable[[Task], Any]) -> Callable[[Task], Any]:
         retried = backoff.on_exception(
@@ -179,6 +180,15 @@ class Lane:
         """Note that a worker is through with a task it had taken."""
         self.running -= 1
         self._pace.take_back(task)
+
+    def change(self, api: Api, now: float) -> None:
+        """Go on under another definition of the same API; what was spent of the old limit counts for the new one."""
+        spent = self._pace.spent(now)
+        self.api = api
+        self._pace = Pace(api, self._clock)
+        self._pace.restore(spent, now)
+        self._throughput = Throughput(1 / api.rate.per_second if api.rate else 0.0)
+        self.call = self._decorated(self._send)
 
     # -- rests and the breaker ----------------------------------------------------------------------------
 

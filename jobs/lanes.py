@@ -7,10 +7,8 @@ reached, it rests, its share of the threads is used) is not served, and everybod
 
 from __future__ import annotations
 
-import heapq
 import logging
 import queue
-from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 from inboxd.jobs.api import Api
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.lane import Lane
+from inboxd.jobs.rotation import Rotation
 from inboxd.jobs.task import Task
 
 log = logging.getLogger("inboxd.jobs")
@@ -27,9 +26,6 @@ log = logging.getLogger("inboxd.jobs")
 FILE_SHARE = 1.0
 # Lines of a batch are read as fast as there is room; they leave some to single files of the same API.
 BATCH_SHARE = 0.5
-# Of the workers, so that APIs that never answer cannot take them all. There are a third more workers than
-# `threads`, so one API alone reaches just `threads` calls at a time, and the rest stands by for the others.
-WORKER_SHARE = 3.0
 # Idle lanes above this number are forgotten; jobs choose the origins they call, and so the number of lanes.
 KNOWN_LANES = 1000
 # A thread cannot wait for centuries, which a job's not_before may well be away; so it looks up once an hour.
@@ -63,22 +59,13 @@ class LaneQueue(queue.Queue[Task]):
         super().__init__(window)
         self.lanes: dict[str, Lane] = {}
         self.held = 0
-        self.running = 0
         self._new_lane = new_lane
-        self._workers = workers
         self._clock = clock
         self._on_room = on_room
         self._call_at: int | None = None
         self._seq = 0
         self._closed = False
-        # Calls that one lane may have under way, however many workers are free.
-        self._most = max(1, int(workers * WORKER_SHARE / (1 + WORKER_SHARE)))
-        # Lanes that may have something to serve; and those that sleep, by the time they wake.
-        self._rotation: deque[Lane] = deque()
-        self._sleeping: list[tuple[float, int, Lane]] = []
-        self._expiring: list[tuple[float, int, Task]] = []
-        # Lanes that had to stand back because of their share of the workers.
-        self._stood_back: list[Lane] = []
+        self._rotation = Rotation(workers, lambda task: self._lane(task.api))
         # Until when idle workers watch the clock. One is enough, or each tick would wake them all.
         self._watches: list[float] = []
 
@@ -126,10 +113,8 @@ class LaneQueue(queue.Queue[Task]):
                 return False
             lane = self._lane(task.api)
             lane.add(task)
-            if task.expires < inf and not task.watched:
-                task.watched = True
-                heapq.heappush(self._expiring, (task.expires, task.seq, task))
-            self._look_at(lane)
+            self._rotation.watch(task)
+            self._rotation.look_at(lane)
             self.not_empty.notify()
             return True
 
@@ -154,7 +139,7 @@ class LaneQueue(queue.Queue[Task]):
         with self.mutex:
             while not self._closed:
                 now = self._clock.mono()
-                task, wakes_at = self._pick(now)
+                task, wakes_at = self._rotation.pick(now)
                 if task is not None:
                     if self._rotation or wakes_at < min(self._watches, default=inf):
                         # There may be more to do, or nobody watches the clock for what comes next.
@@ -173,65 +158,13 @@ class LaneQueue(queue.Queue[Task]):
         self.not_empty.wait(min(until - now, LONGEST_WAIT))
         self._watches.remove(until)
 
-    def _pick(self, now: float) -> tuple[Task | None, float]:
-        """Take the next task, if there is one; and say when the clock brings more."""
-        task = self._pick_expired(now) or self._pick_ready(now)
-        wakes_at = self._sleeping[0][0] if self._sleeping else inf
-        return task, min(wakes_at, self._expiring[0][0] if self._expiring else inf)
-
-    def _pick_expired(self, now: float) -> Task | None:
-        while self._expiring and self._expiring[0][0] <= now:
-            task = heapq.heappop(self._expiring)[2]
-            task.watched = False
-            if self._lane(task.api).take_out(task):
-                self.running += 1
-                return task
-        return None
-
-    def _pick_ready(self, now: float) -> Task | None:
-        while self._sleeping and self._sleeping[0][0] <= now:
-            lane = heapq.heappop(self._sleeping)[2]
-            lane.wakes_at = inf
-            self._look_at(lane)
-        for _ in range(len(self._rotation)):
-            lane = self._rotation.popleft()
-            if not self._has_worker(lane):
-                self._stood_back.append(lane)
-                continue
-            lane.in_rotation = False
-            opens_at = lane.opens_at(now)
-            if opens_at <= now:
-                taken = lane.take(now)
-                self.running += 1
-                self._look_at(lane)
-                return taken
-            self._put_to_sleep(lane, opens_at)
-        return None
-
-    def _has_worker(self, lane: Lane) -> bool:
-        return lane.running < min(self._most, WORKER_SHARE * (self._workers - self.running))
-
-    def _look_at(self, lane: Lane) -> None:
-        if lane.waiting and not lane.in_rotation:
-            lane.in_rotation = True
-            self._rotation.append(lane)
-
-    def _put_to_sleep(self, lane: Lane, until: float) -> None:
-        if until < lane.wakes_at:
-            lane.wakes_at = until
-            self._seq += 1
-            heapq.heappush(self._sleeping, (until, self._seq, lane))
-
     def returned(self, task: Task, *, dismiss: bool) -> None:
         """Take note that a worker is through with a task, and, if `dismiss`, that its place is free."""
         with self.mutex:
             lane = self._lane(task.api)
             lane.returned(task)
-            self.running -= 1
             # The worker is on its way to `get`, so nobody needs to be woken for what may go on now.
-            self._look_at(lane)
-            self._rotation.extend(self._stood_back)
-            self._stood_back.clear()
+            self._rotation.returned(lane)
             if dismiss:
                 self._dismiss(task)
         if dismiss:
@@ -247,10 +180,7 @@ class LaneQueue(queue.Queue[Task]):
         self._lane(task.api).dismiss(self._clock.mono())
         self.held -= 1
         task.held = False
-        if len(self._expiring) > 2 * self.held + KNOWN_LANES:
-            # Tasks that ended before their time would otherwise be kept until then.
-            self._expiring = [entry for entry in self._expiring if entry[2].held]
-            heapq.heapify(self._expiring)
+        self._rotation.forget_ended(self.held)
         self._tell_waiting()
 
     def _tell_waiting(self) -> None:
@@ -277,7 +207,7 @@ class LaneQueue(queue.Queue[Task]):
             task.api = api
             new.admit(now)
             new.running += 1
-            self._look_at(old)
+            self._rotation.look_at(old)
             self._tell_waiting()
 
     def close(self) -> list[Task]:
@@ -290,11 +220,26 @@ class LaneQueue(queue.Queue[Task]):
             self.all_tasks_done.notify_all()
             return waiting
 
+    def change(self, find: Callable[[str], Api | None]) -> None:
+        """Give each lane the definition that `find` has for its name now."""
+        with self.mutex:
+            for lane in self.lanes.values():
+                api = find(lane.name)
+                if api is not None and api != lane.api:
+                    lane.change(api, self._clock.mono())
+                    self._rotation.look_at(lane)
+            self.not_empty.notify()
+
     def wait_until_empty(self) -> None:
         """Wait until no task is held any more, or the queue is closed."""
         with self.mutex:
             while self.held and not self._closed:
                 self.all_tasks_done.wait()
+
+    @property
+    def running(self) -> int:
+        """Tasks that workers hold."""
+        return self._rotation.running
 
     def _qsize(self) -> int:
         # How much of the window is taken: `qsize`, `empty` and `full` ask here.
@@ -307,4 +252,4 @@ class LaneQueue(queue.Queue[Task]):
             return {name: lane.state(now) for name, lane in self.lanes.items() if not lane.idle}
 
     def __repr__(self) -> str:
-        return f"<LaneQueue held={self.held} running={self.running} lanes={len(self.lanes)}>"
+        return f"<LaneQueue held={self.held} running={self._rotation.running} lanes={len(self.lanes)}>"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 
 import orjson
@@ -98,7 +99,7 @@ class Response:
         """Give the response as it stands in an answer; `file` names the side file, if the body lies in one."""
         shown: dict[str, Any] = {"status": self.status, "headers": _redact(self.headers)}
         if file is not None:
-            return shown | {"file": file, "bytes": self.size, "sha256": self.sha256}
+            return shown | {"file": file, "bytes": self.size, "sha256": self.sha256 or sha256(self.body).hexdigest()}
         if self.body:
             shown |= self._inline()
         return shown

@@ -24,7 +24,7 @@ class Sender:
     """Makes attempts. A body may have `max_body` bytes, and `inline` of them stay in memory if the errand can spill."""
 
     def __init__(self, wires: Wires, clock: Clock, *, max_body: int, inline: int) -> None:
-        self._wires = wires
+        self.wires = wires
         self._clock = clock
         self._max_body = max_body
         self._inline = inline
@@ -35,7 +35,7 @@ class Sender:
         bounds = Bounds(task.timeout, self._max_body, self._inline, task.errand.spill)
         try:
             result = exchange(
-                self._wires.session(task.api),
+                self.wires.session(task.api),
                 task.call,
                 bounds,
                 ok=statuses(task.ok),

@@ -1,0 +1,190 @@
+"""The folders of a spool: their names, what is called how in them, the lock, and what can be seen by looking.
+
+Where a file lies is its state. Nothing here moves a file; that is for `spool` alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+
+from inboxd.daemon import names
+from inboxd.daemon.disk import Disk
+from inboxd.daemon.names import Claim
+
+# Those that people look into, and all.
+SHOWN = ("inbox", "active", "deferred", "outbox", "failed", "hold")
+FOLDERS = (*SHOWN, "queues", "cache", "state", "state/staged")
+
+
+class SpoolError(Exception):
+    """The spool cannot be used; the message says why and what to do."""
+
+
+class Folders:
+    """The folders under `root`, on one filesystem, served by one daemon at a time."""
+
+    def __init__(self, root: str, disk: Disk | None = None) -> None:
+        self.root = os.path.abspath(root)
+        self.disk = disk or Disk()
+        self.inbox, self.active, self.deferred = (self.folder(name) for name in ("inbox", "active", "deferred"))
+        self.outbox, self.failed, self.staged = (self.folder(name) for name in ("outbox", "failed", "state/staged"))
+        self._lock: int | None = None
+
+    # -- what is called how -----------------------------------------------------------------------------------
+
+    def folder(self, name: str) -> str:
+        """Give the path of one of the folders."""
+        return os.path.join(self.root, *name.split("/"))
+
+    def state(self, name: str) -> str:
+        """Give the path of one of our own files."""
+        return os.path.join(self.folder("state"), name)
+
+    def path(self, claim: Claim) -> str:
+        """Give the path of a claimed file."""
+        return os.path.join(self.active, claim.filename)
+
+    def attached(self, claim: Claim, name: str) -> str:
+        """Give the path of an attachment that was taken."""
+        return os.path.join(self.active, names.attached(claim, name))
+
+    def staging(self, token: str, suffix: str) -> str:
+        """Give the path under which something is staged."""
+        return os.path.join(self.staged, token + suffix)
+
+    def part(self, claim: Claim, suffix: str) -> str:
+        """Give the path of a batch's answers while they are not complete: hidden, in the outbox."""
+        return os.path.join(self.outbox, names.part(claim, suffix))
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    def make(self) -> None:
+        """Make the folders that are missing; raises SpoolError when they cannot be used as one spool."""
+        try:
+            for name in FOLDERS:
+                os.makedirs(self.folder(name), exist_ok=True)
+        except OSError as error:
+            raise SpoolError(f"{error.filename}: cannot make the spool's folder: {error.strerror}") from None
+        devices = {name: os.stat(self.folder(name)).st_dev for name in FOLDERS if name != "cache"}
+        apart = [name for name, device in devices.items() if device != devices["active"]]
+        if apart:
+            raise SpoolError(
+                f"{self.root}: {', '.join(apart)} and active lie on different filesystems; jobs are claimed and"
+                " answered by rename, which works only within one"
+            )
+
+    def lock(self) -> None:
+        """Take the spool for this process; raises SpoolError when another daemon has it. Dies with the process."""
+        fd = os.open(self.state("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            os.close(fd)
+            if error.errno not in {errno.EAGAIN, errno.EACCES}:
+                raise SpoolError(f"{self.root}: cannot lock: {error.strerror}") from None
+            raise SpoolError(
+                f"{self.root}: another inboxd (process {holder or 'unknown'}) serves this spool;"
+                " stop it, or use another spool"
+            ) from None
+        os.truncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._lock = fd
+
+    def is_ours(self) -> bool:
+        """Tell whether the lock we hold is still the spool's: one that was moved or replaced is not ours."""
+        if self._lock is None:
+            return False
+        try:
+            return os.path.samestat(os.stat(self.state("lock")), os.fstat(self._lock))
+        except FileNotFoundError:
+            return False
+
+    def unlock(self) -> None:
+        """Let others have the spool."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def is_served(self) -> bool:
+        """Tell whether a daemon has the spool."""
+        try:
+            fd = os.open(self.state("lock"), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    # -- looking ----------------------------------------------------------------------------------------------
+
+    def attachments_of(self, token: str) -> tuple[str, ...]:
+        """Give the names of the attachments that were taken for a job, by looking."""
+        return tuple(
+            attached[1]
+            for entry in os.listdir(self.active)
+            if (attached := names.parse_attached(entry)) and attached[0] == token
+        )
+
+    def claims(self) -> Iterator[Claim]:
+        """Give what lies in active/."""
+        with os.scandir(self.active) as entries:
+            for entry in entries:
+                claim = names.parse(entry.name)
+                if claim is not None:
+                    yield claim
+
+    def tokens(self) -> set[str]:
+        """Give the tokens of all jobs in active/ and deferred/."""
+        filenames = [*os.listdir(self.active), *os.listdir(self.deferred)]
+        return {claim.token for filename in filenames if (claim := names.parse(filename)) is not None}
+
+    def parts(self) -> list[Claim]:
+        """Give the batches of which there are unfinished answers."""
+        return [claim for filename in os.listdir(self.outbox) if (claim := names.parse_part(filename)) is not None]
+
+    def is_deferred(self, claim: Claim) -> bool:
+        """Tell whether there is a version of the job in deferred/."""
+        return os.path.lexists(os.path.join(self.deferred, claim.filename))
+
+    def free_bytes(self) -> int:
+        """Bytes that we could still write."""
+        figures = os.statvfs(self.root)
+        return figures.f_bavail * figures.f_frsize
+
+    def failures(self) -> list[str]:
+        """Give the names of the files in failed/."""
+        return os.listdir(self.failed)
+
+    def failed_lines(self, filename: str) -> Iterator[bytes]:
+        """Give the jobs of a file in failed/, each as it was dropped."""
+        with self.disk.open_regular(os.path.join(self.failed, filename)) as file:
+            if filename.lower().endswith(".jsonl"):
+                yield from file
+            else:
+                yield file.read()
+
+    def answers(self, name: str, *, batch: bool) -> Iterator[bytes]:
+        """Give all answers of that name, the first first; of batches their summaries."""
+        suffix = ".summary.json" if batch else ".json"
+        for stem in names.stems(name):
+            try:
+                with open(os.path.join(self.outbox, stem + suffix), "rb") as file:
+                    yield file.read()
+            except FileNotFoundError:
+                return
+
+    def read_part(self, claim: Claim, suffix: str) -> Iterator[bytes]:
+        """Give the lines of a batch's answers so far."""
+        try:
+            with open(self.part(claim, suffix), "rb") as file:
+                yield from file
+        except FileNotFoundError:
+            return
