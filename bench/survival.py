@@ -78,7 +78,7 @@ def kill(folder: Path) -> Outcome:
     return Outcome(
         passed,
         f"{kills} kills (at the last {left} jobs were open); {len(answers)} answers, {done} done; calls made again "
-        f"{twice} of {allowed} in flight (called in that run and not visibly answered at its end; at most {most} at one), "
+        f"{twice} of {allowed} in flight (called in that run, not visibly answered at its end; at most {most} at one), "
         f"others again {len(strangers)}; changed keys {changed}; left behind {len(leftovers)}",
     )
 

@@ -11,7 +11,9 @@ import heapq
 import logging
 import re
 from collections import Counter, deque
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Any
@@ -233,7 +235,7 @@ class Batch:
     def _finish(self) -> None:
         """Let the batch leave active/ and its answers appear."""
         if not self._summed_up:
-            # Once only: if the disk refuses after it, the lines are no longer there to be read.
+            # Once only: what is staged may be out already when the disk refuses one of the moves that follow.
             self._sum_up()
             self._summed_up = True
         self._spool.remove(self.claim)
@@ -250,12 +252,11 @@ class Batch:
         self._spool.append_part(self.claim, PART, b"", self._size)
         self._spool.disk.sync(paths, self._spool.staged)
 
-    def _failed_lines(self) -> Any:
-        lines = Lines(self._spool.open(self.claim), self._worker.max_job)
-        while (line := lines.next()) is not None:
+    def _failed_lines(self) -> Iterator[bytes]:
+        self._lines.again()
+        while (line := self._lines.next()) is not None:
             if line.number < len(self._status) and self._status[line.number] == NOT_DONE:
-                yield line.data if line.data.endswith(b"\n") else line.data + b"\n"
-        lines.close()
+                yield from self._lines.copy(line)
 
     def _summary(self) -> bytes:
         now, received = self._worker.clock.wall(), time_of(self.claim.token)
@@ -280,7 +281,9 @@ class Batch:
         """Leave the batch as it is, to be gone on with at the next start."""
         self._lines.close()
         if not self.finished:
-            self._spool.park(self.claim, self._worker.clock.wall())
+            # From active/ it would be gone on with as well.
+            with suppress(OSError):
+                self._spool.park(self.claim, self._worker.clock.wall())
 
 
 def _error_of(answer: dict[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import heapq
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import inf
 from queue import SimpleQueue
 
 from inboxd.daemon import names
+from inboxd.daemon.folders import Entries
 from inboxd.daemon.spool import Spool
 
 # Files that are remembered, and files that are looked at in one turn.
@@ -38,7 +39,7 @@ class Deferred:
         self._parked_count = 0
         # Beyond this time the folder may hold files that are not remembered.
         self._horizon = -inf
-        self._reading: Iterator[os.DirEntry[str]] | None = None
+        self._reading: Entries | None = None
         self._began = 0.0
         self._read_again = -inf
 
@@ -64,7 +65,7 @@ class Deferred:
 
     def take_due(self, now: float, most: int) -> list[str]:
         """Give the names of up to `most` files whose time has come; reads on in the folder where need be."""
-        if self._reading is None and (now >= self._read_again or (not self._soonest and self._horizon < inf)):
+        if self._reading is None and (now >= self._read_again or self._is_through):
             self._reading = os.scandir(self._spool.deferred)
             self._began = now
             self._soonest, self._horizon = [], inf
@@ -80,13 +81,23 @@ class Deferred:
             due.append(heapq.heappop(self._soonest)[1])
         return due
 
+    @property
+    def _is_through(self) -> bool:
+        """Tell whether all that is remembered is taken, and there are others."""
+        return not self._soonest and self._horizon < inf
+
     def next_due(self, now: float) -> float:
         """Say when to come again."""
-        if self._reading is not None:
+        if self._reading is not None or self._is_through:
             return now
         return min(self._read_again, self._soonest[0][0] if self._soonest else inf)
 
-    def _read(self, entries: Iterator[os.DirEntry[str]], now: float) -> None:
+    def close(self) -> None:
+        """Read no further."""
+        if self._reading is not None:
+            self._reading.close()
+
+    def _read(self, entries: Entries, now: float) -> None:
         for _ in range(SLICE):
             entry = next(entries, None)
             if entry is None:

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
+from typing import Protocol
 
 from inboxd.daemon import names
 from inboxd.daemon.disk import Disk
@@ -21,6 +22,13 @@ FOLDERS = (*SHOWN, "queues", "cache", "state", "state/staged")
 
 class SpoolError(Exception):
     """The spool cannot be used; the message says why and what to do."""
+
+
+class Entries(Iterator[os.DirEntry[str]], Protocol):
+    """What os.scandir gives: the entries of a folder, read as they are asked for."""
+
+    def close(self) -> None:
+        """Read no further."""
 
 
 class Folders:
@@ -100,8 +108,9 @@ class Folders:
             return False
         try:
             return os.path.samestat(os.stat(self.state("lock")), os.fstat(self._lock))
-        except FileNotFoundError:
-            return False
+        except OSError as error:
+            # Of a disk that only refuses we do not know; it may come to itself again.
+            return error.errno not in {errno.ENOENT, errno.ENOTDIR}
 
     def unlock(self) -> None:
         """Let others have the spool."""

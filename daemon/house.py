@@ -71,7 +71,7 @@ class House:
         self.inflight = Inflight(spool, clock.wall())
         back = recover(spool)
         self.inflight.keep_only(spool.tokens())
-        self.outbox = Outbox(spool)
+        self.outbox = Outbox(spool, hopeless=self._hopeless)
         self.client = ApiClient(
             config.apis,
             threads=config.threads,
@@ -104,6 +104,10 @@ class House:
         self.outbox.start()
         self.intake.start()
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
+
+    def _hopeless(self) -> bool:
+        """Tell whether answers shall not wait for the disk: whoever stops us is in a hurry, or the spool is gone."""
+        return self._hurry.is_set() or not self.spool.is_ours()
 
     def _on_room(self) -> None:
         self.intake.wake()
@@ -183,7 +187,7 @@ class House:
             "trouble": [
                 trouble for trouble in (self.intake.trouble, self.outbox.trouble, self.intake.watch.trouble) if trouble
             ],
-            "batches": [batch.progress for batch in self.intake.batches],
+            "batches": self.intake.batches.progress,
             "lanes": queue.states(),
         }
 
@@ -219,9 +223,10 @@ class House:
         self.intake.stop()
         self.cut = self.client.close(self.config.drain, self._hurry)
         self.outbox.stop()
-        for batch in self.intake.batches:
-            batch.stop()
-        self.turn(self.clock.wall())
-        self.inflight.close()
+        self.intake.batches.stop()
+        if self.spool.is_ours():
+            self.turn(self.clock.wall())
+            with contextlib.suppress(OSError):
+                self.inflight.close()
         self.spool.unlock()
         log.info("stopped", extra={"fields": {"answered": self.outbox.committed, "cut": self.cut}})

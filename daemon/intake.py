@@ -12,32 +12,36 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from math import inf
 
 from inboxd.daemon import names
-from inboxd.daemon.batch import Batch
+from inboxd.daemon.batches import Batches
 from inboxd.daemon.deferred import Deferred
-from inboxd.daemon.lines import of_array
+from inboxd.daemon.folders import Entries
 from inboxd.daemon.names import Claim
-from inboxd.daemon.spool import Spool, Unfit
+from inboxd.daemon.spool import Spool
 from inboxd.daemon.watch import Watch
 from inboxd.daemon.worker import IsArray, NotYet, Worker
-from inboxd.jobs.faults import Invalid
 from inboxd.jobs.lanes import LaneFull
 
 log = logging.getLogger("inboxd.intake")
 
 # Files or lines of one source in one turn.
 RUN = 200
+# Of the inbox's newest files, so many are remembered by name, and so many go first in each turn of a long scan: a scan
+# comes upon them by chance, after all that 100,000 jobs of one API may have been dropped just before.
+NEWEST = 1000
+NEWEST_RUN = 50
 # A lane that works off all it holds within this time is worth waiting for; moving its jobs
 # to deferred/ and back would take longer.
 WORTH_WAITING = 0.25
-# Batches that are open at a time, and unfinished files that are remembered; more wait in deferred/.
-OPEN_BATCHES = 100
+# Unfinished files that are remembered; more wait in deferred/.
 UNFINISHED = 1000
-# Before the disk, or whatever else refused, is tried again.
+# Before the disk, or whatever else refused, is tried again; and before the very file that it refused is, for
+# which nobody else shall wait.
 REFUSED = 1.0
+REFUSED_FILE = 10.0
 
 
 class Intake:
@@ -54,17 +58,21 @@ class Intake:
         self._back = deque(back)
         self._in_hand: Claim | None = None
         self._unfinished: list[tuple[float, str, Claim]] = []
-        self.batches: list[Batch] = []
-        self._inbox: Iterator[os.DirEntry[str]] | None = None
+        self._due: deque[str] = deque()
+        self.batches = Batches(worker)
+        self._inbox: Entries | None = None
         self._found_any = False
-        self._look_again = -inf
+        self._found_growing = False
+        self._has_space = True
         self._check_at = -inf
         self._hint = threading.Event()
         self._room = threading.Event()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self.run, name="intake", daemon=True)
-        self.watch = Watch(spool.inbox, self.hint)
+        # Names of the newest files, which may have come while a long row of older ones is being worked off.
+        self._newest: deque[bytes] = deque(maxlen=NEWEST)
+        self.watch = Watch(spool.inbox, self.hint, named=self._newest.extend)
         self.trouble: str | None = None
         self.idle = False
         self.turns = 0
@@ -82,9 +90,12 @@ class Intake:
         self.wake()
         self._thread.join()
         self.watch.stop()
+        if self._inbox is not None:
+            self._inbox.close()
+        self._deferred.close()
         for claim in [self._in_hand, *self._back, *(entry[2] for entry in self._unfinished)]:
             if claim is not None:
-                self._spool.give_back(claim, self._spool.attachments_of(claim.token), self._worker.clock.wall())
+                self._worker.give_back(claim)
 
     def hint(self) -> None:
         """Take the watcher's word that something may be in the inbox."""
@@ -117,24 +128,25 @@ class Intake:
 
     def turn(self, now: float) -> float:
         """Look everywhere once and set to work what there is room for; gives when to look again (wall time)."""
-        self._end_batches()
         try:
             self._look_around(now)
-            if self.trouble is not None:
+            if not self._has_space:
                 return now + REFUSED
             room = self._singles(now)
-            again = min([now + self._rescan, *(batch.turn(now, RUN) for batch in self.batches)])
+            again = min(now + self._rescan, self.batches.turn(now, RUN))
             if room:
                 room = self._from_inbox(now)
         except OSError as error:
             self._refused(error)
             return now + REFUSED
-        self.idle = (
-            room and self._inbox is None and not self._unfinished and not self.batches and not self._hint.is_set()
-        )
+        if self.trouble is not None:
+            log.info("claiming again")
+            self.trouble = None
+        through = room and self._inbox is None and not self._hint.is_set()
+        self.idle = through and not self._found_growing and not self._unfinished and self.batches.idle
         if not room:
             return min(again, now + WORTH_WAITING)
-        if self._inbox is not None or self._hint.is_set():
+        if not through:
             return now
         return min([again, self._deferred.next_due(now), *(entry[0] for entry in self._unfinished[:1])])
 
@@ -146,11 +158,9 @@ class Intake:
         self.watch.check()
         self._hint.set()
         free = self._spool.free_bytes()
-        if free < self._min_free:
+        self._has_space = free >= self._min_free
+        if not self._has_space:
             self._say(f"only {free} bytes are free on the disk and min_free is {self._min_free}; nothing is claimed")
-        elif self.trouble is not None:
-            log.info("claiming again")
-            self.trouble = None
 
     def _refused(self, error: OSError) -> None:
         what = f"{error.filename or self._spool.root}: {error.strerror}"
@@ -176,9 +186,11 @@ class Intake:
         while self._unfinished and self._unfinished[0][0] <= now:
             if not self._take(heapq.heappop(self._unfinished)[2], now):
                 return False
-        waiting = self._deferred.take_parked(self._worker.client.queue.room)
-        for filename in waiting + self._deferred.take_due(now, RUN):
-            reclaimed = self._spool.reclaim(filename)
+        if not self._due:
+            self._due.extend(self._deferred.take_parked(self._worker.client.queue.room))
+            self._due.extend(self._deferred.take_due(now, RUN))
+        while self._due:
+            reclaimed = self._spool.reclaim(self._due.popleft())
             if reclaimed is not None and not self._take(reclaimed, now):
                 return False
         return True
@@ -190,11 +202,14 @@ class Intake:
                 return True
             self._hint.clear()
             self._inbox = os.scandir(self._spool.inbox)
-            self._found_any = False
+            self._found_any = self._found_growing = False
+        elif not self._take_newest(now):
+            return False
         for _ in range(RUN):
             entry = next(self._inbox, None)
             if entry is None:
                 self._inbox = None
+                self._newest.clear()
                 if self._found_any:
                     # What came while we were reading may have been passed over.
                     self._hint.set()
@@ -202,6 +217,22 @@ class Intake:
             if not names.is_job(entry.name) or entry.is_dir(follow_symlinks=False) or self._grows(entry, now):
                 continue
             claim = self._spool.claim(entry.name)
+            if claim is not None:
+                self._found_any = True
+                if not self._take(claim, now):
+                    return False
+        return True
+
+    def _take_newest(self, now: float) -> bool:
+        """Claim some of the newest files before the scan comes upon them; False when one found no room."""
+        for _ in range(min(NEWEST_RUN, len(self._newest))):
+            filename = os.fsdecode(self._newest.pop())
+            # Batches that may still grow, folders and all else are left to the scan, which looks more closely.
+            if not (names.is_job(filename) and filename.endswith(".json")):
+                continue
+            if os.path.isdir(os.path.join(self._spool.inbox, filename)):
+                continue
+            claim = self._spool.claim(filename)
             if claim is not None:
                 self._found_any = True
                 if not self._take(claim, now):
@@ -218,6 +249,7 @@ class Intake:
             return True
         if 0 <= age < self._worker.quiet:
             self._check_at = min(self._check_at, now - age + self._worker.quiet)
+            self._found_growing = True
             return True
         return False
 
@@ -226,10 +258,12 @@ class Intake:
     def _take(self, claim: Claim, now: float) -> bool:
         """Set a claim to work, or put it where it waits; False when it waits in hand for room."""
         try:
-            if claim.kind == ".jsonl":
-                self._open_batch(claim, now)
-            else:
+            if claim.kind != ".jsonl":
                 self._worker.take(claim, now)
+            elif self.batches.full:
+                self._park(claim, now + self._rescan)
+            else:
+                self.batches.open(claim, now)
         except LaneFull as full:
             if full.drain <= WORTH_WAITING:
                 self._in_hand = claim
@@ -242,43 +276,16 @@ class Intake:
             else:
                 heapq.heappush(self._unfinished, (unfinished.at, claim.token, claim))
         except IsArray:
-            self._spread(claim, now)
+            if self.batches.full:
+                self._park(claim, now + self._rescan)
+            else:
+                self.batches.spread(claim)
         except OSError:
-            # Whatever it is, the job is still ours; it comes first when the disk is well again.
-            self._back.appendleft(claim)
+            # Whatever it is, the job is still ours.
+            heapq.heappush(self._unfinished, (now + REFUSED_FILE, claim.token, claim))
             raise
         return True
 
     def _park(self, claim: Claim, due: float) -> None:
         self._spool.park(claim, due)
         self._deferred.note(claim.filename, due)
-
-    def _open_batch(self, claim: Claim, now: float) -> None:
-        if claim.trouble is not None:
-            self._worker.reject(claim, Unfit(claim.trouble), now)
-        elif len(self.batches) >= OPEN_BATCHES:
-            self._park(claim, now + self._rescan)
-        else:
-            try:
-                self.batches.append(Batch(self._worker, claim))
-            except FileNotFoundError:
-                log.warning("the claimed file is gone", extra={"fields": {"id": claim.token, "name": claim.name}})
-                return
-            except Unfit as unfit:
-                self._worker.reject(claim, unfit, now)
-                return
-            log.info("claimed", extra={"fields": {"id": claim.token, "name": claim.name, "kind": "batch"}})
-
-    def _spread(self, claim: Claim, now: float) -> None:
-        """Bring an array of jobs to a batch."""
-        try:
-            with self._spool.open(claim) as file:
-                batch = self._spool.to_batch(claim, of_array(file, self._worker.max_job))
-        except (Invalid, Unfit) as error:
-            self._worker.reject(claim, error, now)
-            return
-        self._open_batch(batch, now)
-
-    def _end_batches(self) -> None:
-        if any(batch.finished for batch in self.batches):
-            self.batches = [batch for batch in self.batches if not batch.finished]

@@ -74,6 +74,22 @@ class Lines:
         end = data.find(b"\n")
         line.data = data if end < 0 else data[: end + 1]
 
+    def again(self) -> None:
+        """Begin anew at the first line."""
+        self._offset = self._file.seek(0)
+        self._number = 0
+
+    def copy(self, line: Line) -> Iterator[bytes]:
+        """Give a line as it stands in the file, however long it is, in pieces."""
+        at = line.offset
+        while piece := os.pread(self._file.fileno(), _CHUNK, at):
+            end = piece.find(b"\n") + 1
+            yield piece[:end] if end else piece
+            if end:
+                return
+            at += len(piece)
+        yield b"\n"
+
     @property
     def mtime(self) -> float:
         """When the file was last written to."""

@@ -41,10 +41,20 @@ class Settlement(Protocol):
 
 
 class Outbox:
-    """The thread that commits. `put` blocks while WAITING settlements are waiting already."""
+    """The thread that commits. `put` blocks while WAITING settlements are waiting already.
 
-    def __init__(self, spool: Spool, *, pause: Callable[[float], None] = time.sleep) -> None:
+    While the disk refuses it tries again, unless that is `hopeless`: then the next start makes good for it.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        hopeless: Callable[[], bool] = lambda: False,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._spool = spool
+        self._hopeless = hopeless
         self._pause = pause
         self._waiting: queue.Queue[Settlement | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
@@ -110,6 +120,8 @@ class Outbox:
                 settle(group)
             except OSError as error:
                 self._say(error, len(group))
+                if self._hopeless():
+                    return
                 self._pause(PATIENCE)
             except Exception:
                 if len(group) > 1:

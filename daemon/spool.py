@@ -152,9 +152,14 @@ class Spool(Folders):
 
     def postpone(self, claim: Claim, suffix: str) -> None:
         """Put the staged version of a job into deferred/, and take the other one out of active/."""
-        with suppress(FileNotFoundError):
-            self.disk.rename(self.staging(claim.token, suffix), os.path.join(self.deferred, claim.filename))
+        staged = self.staging(claim.token, suffix)
+        try:
+            self.disk.rename(staged, os.path.join(self.deferred, claim.filename))
             self.disk.sync_folders([self.deferred])
+        except FileNotFoundError:
+            if os.path.lexists(staged):
+                # It is the folder that is missing: without this version the other one must stay.
+                raise
         self.remove(claim)
 
     def publish(self, staged: str, folder: str, name: str, suffix: str) -> str | None:
@@ -168,6 +173,9 @@ class Spool(Folders):
             except FileExistsError:
                 continue
             except FileNotFoundError:
+                if os.path.lexists(staged):
+                    # It is the folder that is missing, and may come back.
+                    raise
                 return None
             self._promised.discard(stem + suffix)
             return stem + suffix

@@ -11,7 +11,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from watchdog.events import (
@@ -39,6 +40,11 @@ _REASONS: Final = {
     errno.ENOSPC: "no inotify watch is left (fs.inotify.max_user_watches)",
     errno.ELOOP: "its symbolic links go in a circle",
 }
+
+
+def _nobody(_names: Iterable[bytes]) -> None:
+    """Ask for no names."""
+
 
 if sys.platform == "linux":
     from watchdog.observers.inotify_c import (
@@ -91,9 +97,11 @@ if sys.platform == "linux":
             timeout: float,
             event_filter: list[type[FileSystemEvent]] | None,
             overflowed: Callable[[], None],
+            named: Callable[[Iterable[bytes]], None] = _nobody,
         ) -> None:
             super().__init__(event_queue, watch, timeout=timeout, event_filter=event_filter)
             self._overflowed = overflowed
+            self._named = named
             self._descriptor: _Descriptor | None = None
 
         def on_thread_start(self) -> None:
@@ -113,7 +121,8 @@ if sys.platform == "linux":
             # A closed descriptor reads as empty, for ever and at once.
             if not events:
                 self.stop()
-            # They differ in their file names only, for which nobody asks.
+            self._named([event.name for event in events])
+            # Otherwise they differ in nothing.
             for event in {event.mask: event for event in events}.values():
                 self._descriptor.handle_event(event)
             self.stopped_event.wait(_GRAIN)
@@ -131,10 +140,15 @@ if sys.platform == "linux":
             self.queue_event(_HINT)
 
 
-def platform_observer(overflowed: Callable[[], None]) -> BaseObserver:
-    """Return the best observer of this platform; `overflowed` is called when the kernel had to drop events."""
+def platform_observer(
+    overflowed: Callable[[], None], named: Callable[[Iterable[bytes]], None] = _nobody
+) -> BaseObserver:
+    """Return the best observer of this platform.
+
+    `overflowed` is called when the kernel had to drop events, `named` with the names of what came, where it tells them.
+    """
     if sys.platform == "linux":
-        return BaseObserver(_Emitter, overflowed=overflowed)
+        return BaseObserver(_Emitter, overflowed=overflowed, named=named)
     return Observer()
 
 
@@ -158,7 +172,9 @@ class Watch:
     `wake` is called on a thread of the watcher, must return at once, and may be called without need, also once
     for many files. `folder` may be a symbolic link. No method raises OSError: with `trouble` set there are
     no hints, and the next `check` tries again. `overflows` counts how often the kernel dropped events
-    (each one also wakes). `observer` makes the thread that dispatches events.
+    (each one also wakes). `named` is told the names of what came, as far as they are known: empty ones and those of
+    what is gone again may be among them, and it must return at once and not raise. `observer` makes the thread
+    that dispatches events.
     """
 
     def __init__(
@@ -166,13 +182,14 @@ class Watch:
         folder: str,
         wake: Callable[[], None],
         *,
-        observer: Callable[[Callable[[], None]], BaseObserver] = platform_observer,
+        named: Callable[[Iterable[bytes]], None] = _nobody,
+        observer: Callable[[Callable[[], None]], BaseObserver] | None = None,
     ) -> None:
         self.folder = folder
         self.trouble: str | None = None
         self.overflows = 0
         self._hint = _Hint(wake)
-        self._make_observer = observer
+        self._make_observer = observer or partial(platform_observer, named=named)
         self._observer: BaseObserver | None = None
         self._watched: tuple[int, int] | None = None
         self._stopped = False

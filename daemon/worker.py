@@ -69,16 +69,14 @@ class Worker:
 
     def take(self, claim: Claim, now: float) -> None:
         """Set a claimed file to work. Raises LaneFull when there is no room, and NotYet or IsArray."""
-        attachments: tuple[str, ...] = ()
         try:
             job = self._parse(claim, now)
-            attachments = job.attachments
-            self.attach(claim, attachments, now)
+            self.attach(claim, job.attachments, now)
         except FileNotFoundError:
             log.warning("the claimed file is gone", extra={"fields": {"id": claim.token, "name": claim.name}})
             return
         except (Unfit, Invalid) as error:
-            self.reject(claim, error, now, attachments)
+            self.reject(claim, error, now)
             return
         trace = job.trace
         attempts = list(trace.attempts) if trace else []
@@ -171,21 +169,33 @@ class Worker:
         assert isinstance(postponed, Postponed)
         now = self.clock.wall()
         if postponed.stopped and not postponed.attempts:
-            self.spool.give_back(claim, job.attachments, now)
+            self.give_back(claim, job.attachments)
             return
         due, request_id, received = now + postponed.wait, errand.id or claim.token, errand.received or now
         self.outbox.put(
             Deferred(self.spool, claim, due, request_id, received, postponed.tried, postponed.attempts, self._deferred)
         )
 
+    def give_back(self, claim: Claim, attachments: tuple[str, ...] | None = None) -> None:
+        """Undo a claim because everything stops; what the disk refuses stays in active/ until the next start.
+
+        Without `attachments`, these are looked for.
+        """
+        try:
+            taken = self.spool.attachments_of(claim.token) if attachments is None else attachments
+            self.spool.give_back(claim, taken, self.clock.wall())
+        except OSError as error:
+            fields = {"id": claim.token, "name": claim.name, "error": f"{error.filename}: {error.strerror}"}
+            log.error("cannot be given back", extra={"fields": fields})
+
     def _deferred(self, filename: str, due: float) -> None:
         self.note(filename, due)
         self.wake()
 
-    def reject(self, claim: Claim, error: Unfit | Invalid, now: float, attachments: tuple[str, ...] = ()) -> None:
-        """Answer a file that is no job, or that lacks one of its attachments."""
+    def reject(self, claim: Claim, error: Unfit | Invalid, now: float) -> None:
+        """Answer a file that is no job, or that lacks one of its attachments; those that it has go with it."""
         answer = self.ended(claim.token, "rejected", Invalid(str(error)), time_of(claim.token), now)
-        self._answer(claim, attachments, answer)
+        self._answer(claim, self.spool.attachments_of(claim.token), answer)
 
     def _answer(self, claim: Claim, attachments: tuple[str, ...], answer: Answer) -> None:
         answer.name = claim.name

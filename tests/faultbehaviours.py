@@ -203,6 +203,15 @@ def binary(wire: "Wire", seen: "Seen") -> None:
     wire.answer((bytes(range(256)) * (size // 256 + 1))[:size], headers=("Content-Type: application/octet-stream",))
 
 
+@_behaviour("shrinks")
+def shrinks(wire: "Wire", seen: "Seen") -> None:
+    """Answer 503 with 100,000 bytes the first time, then ok."""
+    if wire.server.fails_again(seen.path, 1):
+        wire.answer(b"x" * 100_000, 503)
+    else:
+        ok(wire, seen)
+
+
 @_behaviour("redirect")
 def redirect(wire: "Wire", seen: "Seen") -> None:
     """`/redirect?to=URL&status=302`: there; without `to`, here again: a loop."""

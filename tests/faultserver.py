@@ -87,7 +87,7 @@ class FaultServer:
     `requests`: everything seen so far, in order of arrival (a copy). `connections`: how many were accepted.
     """
 
-    def __init__(self, *, tls: Tls | None = None, host: str = "127.0.0.1", mute: bool = False) -> None:
+    def __init__(self, *, tls: Tls | None = None, host: str = "127.0.0.1", port: int = 0, mute: bool = False) -> None:
         self.tls = tls
         self.mute = mute
         self.host = host
@@ -97,7 +97,7 @@ class FaultServer:
         self._seen: list[Seen] = []
         self._wires: list[Wire] = []
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server((host, 0), backlog=128)
+        self._listener = socket.create_server((host, port), backlog=128)
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:

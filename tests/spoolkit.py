@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from inboxd.daemon.disk import Disk
+from inboxd.daemon.names import Claim
 from inboxd.daemon.outbox import Settlement, settle, stage
 from inboxd.daemon.spool import Spool
 from inboxd.daemon.worker import Worker
@@ -24,13 +27,19 @@ class Crash(BaseException):
 
 
 class CrashingDisk(Disk):
-    """A real disk that stops before its `fuse`th operation, and that knows which content a power cut would take."""
+    """A real disk that stops before its `fuse`th operation, and that can undo what a power cut would take.
+
+    Content is safe once it was synced. Of the operations on names since the last sync of anything, a power cut leaves
+    the first so many, as a journal does.
+    """
 
     def __init__(self) -> None:
-        super().__init__(fsync=True)
+        # Nothing of this needs to outlive the test, and a real fsync costs more than all the rest.
+        super().__init__(fsync=False)
         self.fuse: int | None = None
         self.operations: list[str] = []
         self._unsynced: dict[str, int] = {}
+        self._undo: list[Callable[[], None]] = []
 
     def _burn(self, operation: str) -> None:
         if self.fuse is not None:
@@ -41,6 +50,8 @@ class CrashingDisk(Disk):
 
     def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
         self._burn(f"create {path}")
+        if not os.path.exists(path):
+            self._undo.append(lambda: os.unlink(path))
         super().write(path, b"", mode)
         self._unsynced[path] = 0
         self._burn(f"write {path}")
@@ -56,6 +67,8 @@ class CrashingDisk(Disk):
         self._burn(f"append rest {path}")
         os.truncate(path, before)
         super().append(path, data, mode)
+        self._unsynced.pop(path, None)
+        self._undo.clear()
 
     def truncate(self, path: str, size: int) -> None:
         self._burn(f"truncate {path}")
@@ -63,22 +76,31 @@ class CrashingDisk(Disk):
 
     def rename(self, source: str, target: str) -> None:
         self._burn(f"rename {source} {target}")
+        kept = keep(target)
         super().rename(source, target)
-        self._moved(source, target)
+        self._moved(source, target, kept)
 
     def rename_new(self, source: str, target: str) -> None:
         self._burn(f"rename_new {source} {target}")
         super().rename_new(source, target)
-        self._moved(source, target)
+        self._moved(source, target, lambda: None)
 
-    def _moved(self, source: str, target: str) -> None:
+    def _moved(self, source: str, target: str, kept: Callable[[], None]) -> None:
         if source in self._unsynced:
             self._unsynced[target] = self._unsynced.pop(source)
 
+        def undo() -> None:
+            os.rename(target, source)
+            kept()
+
+        self._undo.append(undo)
+
     def unlink(self, path: str) -> None:
         self._burn(f"unlink {path}")
+        kept = keep(path)
         super().unlink(path)
         self._unsynced.pop(path, None)
+        self._undo.append(kept)
 
     def set_mtime(self, path: str, moment: float) -> None:
         self._burn(f"mtime {path}")
@@ -86,20 +108,42 @@ class CrashingDisk(Disk):
 
     def sync(self, paths: Sequence[str], folder: str) -> None:
         self._burn(f"sync {len(paths)}")
-        super().sync(paths, folder)
         for path in paths:
+            os.stat(path)
             self._unsynced.pop(path, None)
+        self._undo.clear()
 
     def sync_folders(self, folders: Iterable[str]) -> None:
         self._burn("sync folders")
         super().sync_folders(folders)
+        self._undo.clear()
 
-    def cut_power(self) -> None:
-        """Take back all content that was never synced, as a power cut may."""
-        for path, kept in self._unsynced.items():
-            if os.path.exists(path):
-                os.truncate(path, kept)
+    def settle_down(self) -> None:
+        """Let so much time pass that everything is on the disk."""
         self._unsynced.clear()
+        self._undo.clear()
+
+    def cut_power(self, kept: int = sys.maxsize) -> None:
+        """Take back all content that was never synced, and all operations on names but the first `kept`."""
+        for path, size in self._unsynced.items():
+            if os.path.exists(path):
+                os.truncate(path, size)
+        while len(self._undo) > kept:
+            self._undo.pop()()
+        self.settle_down()
+
+
+def keep(path: str) -> Callable[[], None]:
+    """Remember a file, if there is one; gives what brings it back."""
+    if not os.path.lexists(path):
+        return lambda: None
+    data, moment = Path(path).read_bytes(), os.stat(path).st_mtime
+
+    def bring_back() -> None:
+        Path(path).write_bytes(data)
+        os.utime(path, (moment, moment))
+
+    return bring_back
 
 
 class HandOutbox:
@@ -137,6 +181,15 @@ class HandClient:
     asked: list[Asked] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     refuse: BaseException | None = None
+    # By lane: how many more jobs it says it could hold.
+    rooms: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def queue(self) -> HandClient:
+        return self
+
+    def room(self, lane: str) -> int:
+        return self.rooms.get(lane, 0)
 
     def submit(self, job: Job, errand: Errand) -> Future[Answer]:
         if self.refuse is not None:
@@ -205,6 +258,16 @@ class Bench:
 
     def names(self, folder: str) -> list[str]:
         return sorted(os.listdir(self.spool.folder(folder)))
+
+    def claim(self, filename: str, content: str | bytes = "{}") -> Claim:
+        """Drop a file and claim it."""
+        self.drop(filename, content)
+        claim = self.spool.claim(filename)
+        assert claim is not None
+        return claim
+
+    def read(self, folder: str, filename: str) -> Any:
+        return json.loads(Path(self.spool.folder(folder), filename).read_bytes())
 
     def take_all(self) -> None:
         """Claim and begin everything in the inbox that is a single job."""

@@ -1,0 +1,150 @@
+"""The open batches, and the arrays that are on their way to become one.
+
+An array of any size is brought to lines a little in each turn, so that nothing else waits for it. Until its last
+element is through, the array itself lies in active/; a crash only means to begin anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from math import inf
+from typing import Any, BinaryIO
+
+from inboxd.daemon.batch import Batch
+from inboxd.daemon.lines import of_array
+from inboxd.daemon.names import Claim
+from inboxd.daemon.settlement import LINES
+from inboxd.daemon.spool import Spool, Unfit
+from inboxd.daemon.worker import Worker
+from inboxd.jobs.faults import Invalid
+
+log = logging.getLogger("inboxd.intake")
+
+# Batches that are open at a time; more wait in deferred/.
+OPEN = 100
+# Bytes of an array that are brought to lines in one turn, and synced: some milliseconds.
+PORTION = 256 * 1024
+
+
+class Array:
+    """One array of jobs on its way to become a batch."""
+
+    def __init__(self, spool: Spool, claim: Claim, limit: int) -> None:
+        self.claim = claim
+        self._spool = spool
+        self._limit = limit
+        self._file: BinaryIO | None = None
+        self._lines: Iterator[bytes] = iter(())
+
+    def turn(self) -> Claim | None:
+        """Bring the next elements over; gives the batch when there are no more.
+
+        Raises Invalid, Unfit and OSError; after an error the next turn begins anew.
+        """
+        try:
+            if self._file is None:
+                self._file = self._spool.open(self.claim)
+                self._lines = of_array(self._file, self._limit)
+                self._spool.stage_lines(self.claim, LINES, ())
+            lines, more = _portion(self._lines)
+            self._spool.disk.append(self._spool.staging(self.claim.token, LINES), lines)
+            batch = None if more else self._spool.to_batch(self.claim, LINES)
+        except BaseException:
+            self.close()
+            raise
+        if batch is not None:
+            self._file.close()
+        return batch
+
+    def close(self) -> None:
+        """Leave the array as it was."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._spool.unstage(self.claim.token, LINES)
+
+
+def _portion(lines: Iterator[bytes]) -> tuple[bytes, bool]:
+    portion = bytearray()
+    for line in lines:
+        portion += line
+        if len(portion) >= PORTION:
+            return bytes(portion), True
+    return bytes(portion), False
+
+
+class Batches:
+    """All batches that are under way, on the intake's thread."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._spool = worker.spool
+        self._open: list[Batch] = []
+        self._arrays: list[Array] = []
+
+    @property
+    def full(self) -> bool:
+        """Tell whether no more can be opened."""
+        return len(self._open) + len(self._arrays) >= OPEN
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether none is under way."""
+        return not self._open and not self._arrays
+
+    @property
+    def progress(self) -> list[dict[str, Any]]:
+        """What there is to say about each."""
+        return [batch.progress for batch in self._open]
+
+    def open(self, claim: Claim, now: float) -> None:
+        """Begin a batch."""
+        try:
+            if claim.trouble is not None:
+                raise Unfit(claim.trouble)
+            self._open.append(Batch(self._worker, claim))
+        except FileNotFoundError:
+            self._tell_gone(claim)
+        except Unfit as unfit:
+            self._worker.reject(claim, unfit, now)
+        else:
+            log.info("claimed", extra={"fields": {"id": claim.token, "name": claim.name, "kind": "batch"}})
+
+    def spread(self, claim: Claim) -> None:
+        """Begin to bring an array to a batch."""
+        self._arrays.append(Array(self._spool, claim, self._worker.max_job))
+
+    def turn(self, now: float, most: int) -> float:
+        """Bring each a little on, up to `most` lines; gives when to come again (wall time)."""
+        self._open = [batch for batch in self._open if not batch.finished]
+        for array in list(self._arrays):
+            self._spread_on(array, now)
+        again = min((batch.turn(now, most) for batch in self._open), default=inf)
+        return now if self._arrays else again
+
+    def _spread_on(self, array: Array, now: float) -> None:
+        try:
+            batch = array.turn()
+        except FileNotFoundError:
+            self._arrays.remove(array)
+            self._tell_gone(array.claim)
+        except (Invalid, Unfit) as error:
+            self._arrays.remove(array)
+            self._worker.reject(array.claim, error, now)
+        else:
+            if batch is not None:
+                self._arrays.remove(array)
+                self.open(batch, now)
+
+    @staticmethod
+    def _tell_gone(claim: Claim) -> None:
+        log.warning("the claimed file is gone", extra={"fields": {"id": claim.token, "name": claim.name}})
+
+    def stop(self) -> None:
+        """Leave all as they are, to be gone on with at the next start."""
+        for array in self._arrays:
+            array.close()
+            self._worker.give_back(array.claim, ())
+        for batch in self._open:
+            batch.stop()
