@@ -2,6 +2,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,7 @@ def test_a_full_disk_loses_and_doubles_no_answer(desk: Desk) -> None:
 def test_an_end_that_was_refused_half_way_goes_on_where_it_was(desk: Desk) -> None:
     batch = desk.open("{\n")
     desk.turn()
+    summed_up = desk.bench.clock.wall()
     away = Path(f"{desk.bench.spool.failed}.away")
     Path(desk.bench.spool.failed).rename(away)
     Path(desk.bench.spool.failed).write_text("in the way")
@@ -270,7 +272,10 @@ def test_an_end_that_was_refused_half_way_goes_on_where_it_was(desk: Desk) -> No
         batch.settle()
     Path(desk.bench.spool.failed).unlink()
     away.rename(desk.bench.spool.failed)
+    desk.bench.clock.advance(60.0)
     batch.settle()
+    finished = desk.bench.read("outbox", "b.summary.json")["finished"]
+    assert datetime.fromisoformat(finished).timestamp() == pytest.approx(summed_up, abs=1.0)
     assert desk.bench.names("failed") == ["b.jsonl"]
     assert desk.bench.names("outbox") == ["b.jsonl", "b.summary.json"]
     assert desk.bench.names("active") == desk.bench.names("state/staged") == []

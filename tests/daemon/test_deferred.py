@@ -144,3 +144,11 @@ def test_who_stops_in_the_middle_leaves_no_handle(spool: Spool) -> None:
     deferred.take_due(0.0, 1)
     deferred.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_when_all_that_is_remembered_is_taken_the_rest_is_wanted_at_once(spool: Spool) -> None:
+    for number in range(10):
+        put(spool, 1.0 + number)
+    deferred = Deferred(spool, remembered=1)
+    assert len(deferred.take_due(100.0, 100)) == 1
+    assert deferred.next_due(100.0) == 100.0

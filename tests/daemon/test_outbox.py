@@ -148,7 +148,13 @@ def test_a_mistake_in_telling_does_not_end_the_thread(office: Office) -> None:
 
 
 def test_who_hands_over_too_much_waits(office: Office) -> None:
-    blocked = threading.Thread(target=lambda: [office.outbox.put(office.job(f"a{number}")) for number in range(49)])
+    jobs = [office.job(f"a{number}") for number in range(49)]
+
+    def hand_over() -> None:
+        for job in jobs:
+            office.outbox.put(job)
+
+    blocked = threading.Thread(target=hand_over)
     blocked.start()
     assert eventually(office.outbox._waiting.full)
     assert blocked.is_alive()

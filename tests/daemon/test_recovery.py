@@ -139,6 +139,12 @@ def test_a_commit_and_its_recovery_may_be_cut_off_anywhere(tmp_path: Path, kind:
         go_on(bench)
         bench.outbox.commit()
         assert set(bench.names("outbox")) == outbox, disk_of(bench).operations
+        assert all(Path(bench.spool.outbox, name).read_bytes() for name in outbox)
+        assert all(
+            Path(bench.spool.failed, name).is_symlink() or bench.read("failed", name)
+            for name in failed
+            if kind != "rejected" and name != "a.csv"
+        )
         assert set(bench.names("failed")) - {"a.csv"} == failed - {"a.csv"}
         if "a.csv" in failed:
             assert Path(bench.spool.failed, "a.csv").read_text() == "1;2"

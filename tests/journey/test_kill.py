@@ -25,6 +25,10 @@ def keys_by_path(server: CountingServer) -> dict[str, Counter[str]]:
     return found
 
 
+def wait_for_calls(server: CountingServer, path: str, times: int) -> None:
+    wait_until(lambda: server.counts[path] == times, f"call {times} of {path}")
+
+
 def kill_after(daemon: Daemon, server: CountingServer, calls: int) -> None:
     """Kill when the server has seen so many more calls, and start again."""
     until = len(server.requests) + calls
@@ -78,7 +82,7 @@ def test_a_job_that_kills_its_daemon_three_times_is_given_up_and_those_waiting_a
                 daemon.drop(f"innocent-{number}", {"url": server.url(f"/ok/{number}")})
             wait_until(lambda: not daemon.files("inbox"), "the innocent to be claimed")
             for times in (1, 2, 3):
-                server.wait_for(times)
+                wait_for_calls(server, "/never", times)
                 daemon.kill()
                 daemon.start()
             answer = daemon.answer("poison")

@@ -29,8 +29,14 @@ def test_a_power_cut_loses_no_job_and_shows_no_torn_answer(tmp_path: Path, how: 
             daemon.start()
             try:
                 for number in range(JOBS):
-                    daemon.drop(f"job-{number}", {"url": server.url(f"/slow/{number}?ms=20")})
-                daemon.drop("many", *({"url": server.url(f"/slow/line-{line}?ms=20")} for line in range(LINES)))
+                    daemon.drop(f"job-{number}", {"id": f"key-{number}", "url": server.url(f"/slow/{number}?ms=20")})
+                daemon.drop(
+                    "many",
+                    *(
+                        {"id": f"key-line-{line}", "url": server.url(f"/slow/line-{line}?ms=20")}
+                        for line in range(LINES)
+                    ),
+                )
                 disk.sync()
                 wait_until(lambda: len(daemon.files("outbox")) >= 40, "the first answers")
                 disk.cut(how)
@@ -51,7 +57,11 @@ def test_a_power_cut_loses_no_job_and_shows_no_torn_answer(tmp_path: Path, how: 
             assert before == sorted(set(before))
             assert [line["line"] for line in lines] == list(range(1, LINES + 1))
             assert {line["status"] for line in lines} == {"done"}
-            assert len({seen.headers["idempotency-key"] for seen in server.requests}) == JOBS + LINES
+            # Their own ids; an id that the claim gave goes with a claim that the cut has undone.
+            keys = {(seen.path, seen.headers["idempotency-key"]) for seen in server.requests}
+            assert keys == {
+                (f"/slow/{name}", f"key-{name}") for name in [*range(JOBS), *(f"line-{n}" for n in range(LINES))]
+            }
             assert Counter(len(daemon.files(folder)) for folder in ("inbox", "active", "deferred", "failed")) == {0: 4}
             disk.umount()
 
