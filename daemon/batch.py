@@ -197,11 +197,10 @@ class Batch:
         if made:
             try:
                 data = b"".join(answer.to_json(self._body(answer)) + b"\n" for answer in made)
-                self._spool.append_part(self.claim, PART, data, self._size)
-            except OSError:
+                self._size = self._spool.append_part(self.claim, PART, data, self._size)
+            except BaseException:
                 self._made.extendleft(reversed(made))
                 raise
-            self._size += len(data)
             self._appended.extend(made)
         return []
 
@@ -249,7 +248,7 @@ class Batch:
         paths = [self._spool.stage(self.claim, SUMMARY, self._summary())]
         if self._counts.total() > self._counts["done"]:
             paths.append(self._spool.stage_lines(self.claim, LINES + FAILED, self._failed_lines()))
-        self._spool.append_part(self.claim, PART, b"", self._size)
+        self._size = self._spool.append_part(self.claim, PART, b"", self._size)
         self._spool.disk.sync(paths, self._spool.staged)
 
     def _failed_lines(self) -> Iterator[bytes]:
@@ -271,6 +270,11 @@ class Batch:
             "seconds": round(now - received, 3),
         }
         return orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n"
+
+    @property
+    def read(self) -> bool:
+        """Tell whether the whole file has been read."""
+        return self._at_end
 
     @property
     def progress(self) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from inboxd.jobs.faults import Invalid
 
 log = logging.getLogger("inboxd.intake")
 
-# Batches that are open at a time; more wait in deferred/.
-OPEN = 100
+# Batches that are read at a time, and that are open, most of which may only wait for the time of some lines; more of
+# them wait in deferred/. Each costs a file handle.
+READING = 100
+OPEN = 2000
 # Bytes of an array that are brought to lines in one turn, and synced: some milliseconds.
 PORTION = 256 * 1024
 
@@ -86,7 +88,8 @@ class Batches:
     @property
     def full(self) -> bool:
         """Tell whether no more can be opened."""
-        return len(self._open) + len(self._arrays) >= OPEN
+        reading = sum(not batch.read for batch in self._open) + len(self._arrays)
+        return reading >= READING or len(self._open) >= OPEN
 
     @property
     def idle(self) -> bool:

@@ -70,11 +70,13 @@ def run(config: str | None, spool: str | None, once: bool) -> None:
 @SPOOL
 def check(config: str | None, spool: str | None) -> None:
     """Read the config, say what it comes to, and stop."""
+    from inboxd.cache.key import redact
+
     loaded = _load(config, spool)
     click.echo(f"ok: spool {loaded.spool}, {loaded.threads} threads, named APIs: {len(loaded.apis)}")
     for api in loaded.apis:
         pace = f"{api.rate.calls:g} calls per {api.rate.period:g} s" if api.rate else "no limit"
-        click.echo(f"  {api.name}: {api.base_url}, {pace}, {api.attempts} attempts, {api.timeout:g} s each")
+        click.echo(f"  {api.name}: {redact(api.base_url)}, {pace}, {api.attempts} attempts, {api.timeout:g} s each")
 
 
 @main.command()

@@ -36,7 +36,7 @@ class Deferred:
         self._notes: SimpleQueue[tuple[float, str]] = SimpleQueue()
         # Files that wait for room, by lane. Their mtime says when there should be some, after a restart for example.
         self._parked: dict[str, deque[str]] = {}
-        self._parked_count = 0
+        self._parked_names: set[str] = set()
         # Beyond this time the folder may hold files that are not remembered.
         self._horizon = -inf
         self._reading: Entries | None = None
@@ -47,11 +47,13 @@ class Deferred:
         """Take note of a file that was put into the folder just now; any thread may."""
         self._notes.put((due, filename))
 
-    def park(self, filename: str, lane: str) -> None:
-        """Take note of a file that waits only for room in a lane; beyond the bound its mtime has to do."""
-        if self._parked_count < self._remembered:
-            self._parked.setdefault(lane, deque()).append(filename)
-            self._parked_count += 1
+    def park(self, filename: str, lane: str) -> bool:
+        """Take note of a file that waits only for room in a lane; False beyond the bound, where its mtime has to do."""
+        if len(self._parked_names) >= self._remembered:
+            return False
+        self._parked.setdefault(lane, deque()).append(filename)
+        self._parked_names.add(filename)
+        return True
 
     def take_parked(self, room: Callable[[str], int]) -> list[str]:
         """Give the names of parked files for which there is room by now, the longest parked first."""
@@ -60,7 +62,7 @@ class Deferred:
             taken.extend(filenames.popleft() for _ in range(min(room(lane), len(filenames))))
             if not filenames:
                 del self._parked[lane]
-        self._parked_count -= len(taken)
+        self._parked_names.difference_update(taken)
         return taken
 
     def take_due(self, now: float, most: int) -> list[str]:
@@ -104,7 +106,7 @@ class Deferred:
                 self._reading = None
                 self._read_again = now + max(REREAD, SHARE_OF_TIME * (now - self._began))
                 return
-            if names.parse(entry.name) is None:
+            if names.parse(entry.name) is None or entry.name in self._parked_names:
                 continue
             try:
                 due = entry.stat(follow_symlinks=False).st_mtime

@@ -40,10 +40,14 @@ class NotRegular(OSError):
 
 
 class Disk:
-    """The real disk. `fsync` False leaves durability to the kernel's own good time."""
+    """The real disk. `fsync` False leaves durability to the kernel's own good time.
 
-    def __init__(self, *, fsync: bool = True) -> None:
+    `owners` are the users (uids) whose files are opened as jobs and attachments; everybody's when empty.
+    """
+
+    def __init__(self, *, fsync: bool = True, owners: frozenset[int] = frozenset()) -> None:
         self._fsync = fsync
+        self._owners = owners
 
     def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Create or empty the file and write it whole; not durable yet."""
@@ -74,17 +78,33 @@ class Disk:
 
     def open_regular(self, path: str) -> BinaryIO:
         """Open a file that somebody else made, for reading; raises NotRegular for what only looks like one."""
-        fd, _ = _open_regular(path)
+        fd, _ = self._open_regular(path)
         return os.fdopen(fd, "rb")
 
     def read_regular(self, path: str, limit: int) -> tuple[os.stat_result, bytes]:
         """Read up to `limit` bytes of a file that somebody else made; gives its status too. Raises NotRegular."""
-        fd, status = _open_regular(path)
+        fd, status = self._open_regular(path)
         try:
             # One read of just the right size: a buffer of `limit` bytes for each small file costs more than all else.
             return status, os.read(fd, min(status.st_size + 1, limit))
         finally:
             os.close(fd)
+
+    def _open_regular(self, path: str) -> tuple[int, os.stat_result]:
+        try:
+            fd = os.open(path, _READ | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno in _NOT_REGULAR:
+                raise NotRegular(error.errno, _NOT_REGULAR[error.errno], path) from None
+            raise
+        status = os.fstat(fd)
+        why = None if stat.S_ISREG(status.st_mode) else "not a regular file"
+        if why is None and self._owners and status.st_uid not in self._owners:
+            why = f"the file belongs to user {status.st_uid}, from whom no jobs are accepted (owners in the config)"
+        if why is not None:
+            os.close(fd)
+            raise NotRegular(errno.EINVAL, why, path)
+        return fd, status
 
     def rename(self, source: str, target: str) -> None:
         """Rename; an existing target is replaced, so this is for names that nobody else can have."""
@@ -135,20 +155,6 @@ class Disk:
             call(fd)
         finally:
             os.close(fd)
-
-
-def _open_regular(path: str) -> tuple[int, os.stat_result]:
-    try:
-        fd = os.open(path, _READ | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in _NOT_REGULAR:
-            raise NotRegular(error.errno, _NOT_REGULAR[error.errno], path) from None
-        raise
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(fd)
-        raise NotRegular(errno.EINVAL, "not a regular file", path)
-    return fd, status
 
 
 def _syncfs(fd: int) -> None:

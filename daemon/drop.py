@@ -92,15 +92,14 @@ def wait_for(dropped: Dropped, timeout: float | None) -> tuple[bytes | None, int
 def _find(dropped: Dropped) -> tuple[bytes, int] | None:
     """Look for the answer of just this drop, not an older one of the same name."""
     spool = dropped.spool
-    if dropped.kind == ".json":
-        for data in spool.answers(dropped.name, batch=False):
-            answer = _decode(data)
-            if _is_ours(answer.get("claim"), dropped):
-                return data, EXIT.get(answer["status"], 1)
-    # A .json file that holds an array of jobs is a batch too.
+    for data in spool.answers(dropped.name, batch=False):
+        answer = _decode(data)
+        if _is_ours(answer.get("claim"), dropped):
+            return data, EXIT.get(answer["status"], 1)
+    # A .json file that holds an array of jobs is a batch too, and a .jsonl that cannot be read is none.
     for data in spool.answers(dropped.name, batch=True):
         summary = _decode(data)
-        token = summary.get("id")
+        token = summary.get("id") if "statuses" in summary else None
         # The summary appears a moment before the answers that it sums up.
         if _is_ours(token, dropped) and not any(part.token == token for part in spool.parts()):
             return data, EXIT["done"] if set(summary["statuses"]) <= {"done"} else 1
@@ -111,7 +110,7 @@ def _decode(data: bytes) -> dict[str, Any]:
     """Read an answer; what somebody else put into the outbox under its name is none."""
     try:
         answer = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 

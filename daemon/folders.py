@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -18,6 +19,9 @@ from inboxd.daemon.names import Claim
 # Those that people look into, and all.
 SHOWN = ("inbox", "active", "deferred", "outbox", "failed", "hold")
 FOLDERS = (*SHOWN, "queues", "cache", "state", "state/staged")
+
+
+LOCK_TRIES, LOCK_PAUSE = 4, 0.05
 
 
 class SpoolError(Exception):
@@ -88,7 +92,7 @@ class Folders:
         """Take the spool for this process; raises SpoolError when another daemon has it. Dies with the process."""
         fd = os.open(self.state("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock_soon(fd)
         except OSError as error:
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
             os.close(fd)
@@ -196,4 +200,17 @@ class Folders:
             with open(self.part(claim, suffix), "rb") as file:
                 yield from file
         except FileNotFoundError:
+            return
+
+
+def _flock_soon(fd: int) -> None:
+    """Take the lock; whoever only looks whether it is taken holds it for an instant, so a few tries are worth it."""
+    for tries_left in range(LOCK_TRIES, -1, -1):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in {errno.EAGAIN, errno.EACCES} or not tries_left:
+                raise
+            time.sleep(LOCK_PAUSE)
+        else:
             return

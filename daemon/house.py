@@ -9,8 +9,9 @@ import contextlib
 import json
 import logging
 import os
-import threading
-from collections.abc import Callable
+import pwd
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import inboxd
@@ -22,11 +23,12 @@ from inboxd.daemon.intake import Intake
 from inboxd.daemon.log import Level
 from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.recovery import recover
-from inboxd.daemon.spool import Spool
+from inboxd.daemon.spool import Spool, SpoolError
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.result import isotime
+from inboxd.jobs.rotation import workers_for
 
 log = logging.getLogger("inboxd.house")
 
@@ -47,15 +49,17 @@ class House:
         clock: Clock | None = None,
         read: Callable[[], Config] | None = None,
         on_level: Callable[[Level], None] = lambda _: None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.config = config
         self._read = read or (lambda: config)
         self._on_level = on_level
-        self._reload_wanted = threading.Event()
+        self._pause = pause
+        # Set by signal handlers: how often to stop was asked, and whether to reload.
+        self._stops = 0
+        self._reload_wanted = False
         self.clock = clock or Clock()
-        self.spool = Spool(config.spool, disk or Disk(fsync=config.fsync == "group"))
-        self._done = threading.Event()
-        self._hurry = threading.Event()
+        self.spool = Spool(config.spool, disk or Disk(fsync=config.fsync == "group", owners=uids(config.owners)))
         # Calls that had not ended when the time to stop was up.
         self.cut = 0
         self._started = self.clock.wall()
@@ -71,6 +75,8 @@ class House:
         self.inflight = Inflight(spool, clock.wall())
         back = recover(spool)
         self.inflight.keep_only(spool.tokens())
+        # Before there are any threads, for it may fail.
+        self.inflight.open(workers_for(config.threads))
         self.outbox = Outbox(spool, hopeless=self._hopeless)
         self.client = ApiClient(
             config.apis,
@@ -86,7 +92,6 @@ class House:
             on_room=self._on_room,
             **config.defaults.model_dump(exclude_unset=True),
         )
-        self.inflight.open(self.client.workers)
         self._restore_lanes()
         deferred = Deferred(spool)
         worker = Worker(
@@ -107,7 +112,7 @@ class House:
 
     def _hopeless(self) -> bool:
         """Tell whether answers shall not wait for the disk: whoever stops us is in a hurry, or the spool is gone."""
-        return self._hurry.is_set() or not self.spool.is_ours()
+        return self._in_a_hurry() or not self.spool.is_ours()
 
     def _on_room(self) -> None:
         self.intake.wake()
@@ -117,22 +122,24 @@ class House:
     def run(self, *, once: bool = False) -> None:
         """Work until `stop` is called, or with `once` until nothing is left to do now; then stop in good order."""
         try:
-            while not self._done.wait(0.05 if once else ROUND):
+            while not self._stops:
                 self.turn(self.clock.wall())
                 if once and self.idle:
                     break
+                self._pause(0.05 if once else ROUND)
         finally:
             self.close()
 
     def stop(self) -> None:
-        """Ask for the end; the second time, for a quick one. For signal handlers: only sets flags."""
-        if self._done.is_set():
-            self._hurry.set()
-        self._done.set()
+        """Ask for the end; the second time, for a quick one. For signal handlers: takes no lock."""
+        self._stops += 1
 
     def reload_soon(self) -> None:
-        """Ask for the config to be read anew. For signal handlers: only sets a flag."""
-        self._reload_wanted.set()
+        """Ask for the config to be read anew. For signal handlers: takes no lock."""
+        self._reload_wanted = True
+
+    def _in_a_hurry(self) -> bool:
+        return self._stops > 1
 
     def _reload(self) -> None:
         """Go on with the config as it is now, or, when that is wrong, say why and keep the old one."""
@@ -167,8 +174,8 @@ class House:
             log.error("the spool was moved or replaced; stopping", extra={"fields": {"spool": self.spool.root}})
             self.stop()
             return
-        if self._reload_wanted.is_set():
-            self._reload_wanted.clear()
+        if self._reload_wanted:
+            self._reload_wanted = False
             self._reload()
         with contextlib.suppress(OSError):
             self._write_json("status.json", self.status(now))
@@ -221,7 +228,7 @@ class House:
         """
         log.info("stopping", extra={"fields": {"running": self.client.queue.running}})
         self.intake.stop()
-        self.cut = self.client.close(self.config.drain, self._hurry)
+        self.cut = self.client.close(self.config.drain, self._in_a_hurry)
         self.outbox.stop()
         self.intake.batches.stop()
         if self.spool.is_ours():
@@ -230,3 +237,14 @@ class House:
                 self.inflight.close()
         self.spool.unlock()
         log.info("stopped", extra={"fields": {"answered": self.outbox.committed, "cut": self.cut}})
+
+
+def uids(users: Iterable[str]) -> frozenset[int]:
+    """Give the uids of users by name; raises SpoolError for one that is not there."""
+    found: set[int] = set()
+    for user in users:
+        try:
+            found.add(pwd.getpwnam(user).pw_uid)
+        except KeyError:
+            raise SpoolError(f'owners: there is no user "{user}" on this machine') from None
+    return frozenset(found)

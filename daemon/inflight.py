@@ -71,7 +71,8 @@ class Inflight:
         """Begin a new run: nobody does anything yet."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(fd, workers * WIDTH)
+            # Really there, not a hole: on a full disk the first write into a hole would kill the process.
+            os.posix_fallocate(fd, 0, workers * WIDTH)
             self._map = mmap.mmap(fd, workers * WIDTH)
         finally:
             os.close(fd)

@@ -66,7 +66,6 @@ class Intake:
         self._has_space = True
         self._check_at = -inf
         self._hint = threading.Event()
-        self._room = threading.Event()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self.run, name="intake", daemon=True)
@@ -152,7 +151,8 @@ class Intake:
 
     def _look_around(self, now: float) -> None:
         """Every few seconds: does the watcher still watch, is there space; and look into the inbox in any case."""
-        if now < self._check_at:
+        if now < self._check_at <= now + self._rescan:
+            # Farther away than that it is only when somebody has set the clock back.
             return
         self._check_at = now + self._rescan
         self.watch.check()
@@ -180,9 +180,8 @@ class Intake:
             claim, self._in_hand = self._in_hand, None
             if not self._take(claim, now):
                 return False
-        while self._back:
-            if not self._take(self._back.popleft(), now):
-                return False
+        if not self._take_back(now):
+            return False
         while self._unfinished and self._unfinished[0][0] <= now:
             if not self._take(heapq.heappop(self._unfinished)[2], now):
                 return False
@@ -195,49 +194,58 @@ class Intake:
                 return False
         return True
 
+    def _take_back(self, now: float) -> bool:
+        """Set to work what was claimed and not begun; False when one found no room."""
+        while self._back:
+            if not self._take(self._back.popleft(), now):
+                return False
+        return True
+
     def _from_inbox(self, now: float) -> bool:
-        """Claim up to RUN files of the inbox; False when one found no room."""
+        """Claim up to RUN files of the inbox and set them to work; False when one found no room."""
         if self._inbox is None:
             if not self._hint.is_set():
                 return True
             self._hint.clear()
             self._inbox = os.scandir(self._spool.inbox)
             self._found_any = self._found_growing = False
-        elif not self._take_newest(now):
-            return False
+        else:
+            self._claim_newest()
+        self._claim_next(self._inbox, now)
+        if self._back:
+            self._found_any = True
+            # One sync for the whole run. Without it a power cut after the call could put a file back into the inbox,
+            # to be called again under another id.
+            self._spool.secure_claims()
+        return self._take_back(now)
+
+    def _claim_next(self, inbox: Entries, now: float) -> None:
+        """Claim what the scan comes upon next."""
         for _ in range(RUN):
-            entry = next(self._inbox, None)
+            entry = next(inbox, None)
             if entry is None:
                 self._inbox = None
                 self._newest.clear()
-                if self._found_any:
+                if self._found_any or self._back:
                     # What came while we were reading may have been passed over.
                     self._hint.set()
-                return True
-            if not names.is_job(entry.name) or entry.is_dir(follow_symlinks=False) or self._grows(entry, now):
-                continue
-            claim = self._spool.claim(entry.name)
-            if claim is not None:
-                self._found_any = True
-                if not self._take(claim, now):
-                    return False
-        return True
+                return
+            if names.is_job(entry.name) and not entry.is_dir(follow_symlinks=False) and not self._grows(entry, now):
+                self._claim(entry.name)
 
-    def _take_newest(self, now: float) -> bool:
-        """Claim some of the newest files before the scan comes upon them; False when one found no room."""
+    def _claim_newest(self) -> None:
+        """Claim some of the newest files before the scan comes upon them."""
         for _ in range(min(NEWEST_RUN, len(self._newest))):
             filename = os.fsdecode(self._newest.pop())
             # Batches that may still grow, folders and all else are left to the scan, which looks more closely.
-            if not (names.is_job(filename) and filename.endswith(".json")):
-                continue
-            if os.path.isdir(os.path.join(self._spool.inbox, filename)):
-                continue
-            claim = self._spool.claim(filename)
-            if claim is not None:
-                self._found_any = True
-                if not self._take(claim, now):
-                    return False
-        return True
+            plain = names.is_job(filename) and filename.endswith(".json")
+            if plain and not os.path.isdir(os.path.join(self._spool.inbox, filename)):
+                self._claim(filename)
+
+    def _claim(self, filename: str) -> None:
+        claim = self._spool.claim(filename)
+        if claim is not None:
+            self._back.append(claim)
 
     def _grows(self, entry: os.DirEntry[str], now: float) -> bool:
         """Tell whether a batch was written to just now; unlike a single job, one cut short would not show it."""
@@ -268,8 +276,9 @@ class Intake:
             if full.drain <= WORTH_WAITING:
                 self._in_hand = claim
                 return False
-            self._spool.park(claim, now + full.wait)
-            self._deferred.park(claim.filename, full.lane)
+            # One that is remembered is fetched as soon as there is room, and after a restart it is due at once.
+            remembered = self._deferred.park(claim.filename, full.lane)
+            self._spool.park(claim, now if remembered else now + full.wait)
         except NotYet as unfinished:
             if len(self._unfinished) >= UNFINISHED:
                 self._park(claim, unfinished.at)

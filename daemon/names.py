@@ -98,10 +98,10 @@ def parse_attached(filename: str) -> tuple[str, str] | None:
     return None if match is None else (match["token"], match["name"])
 
 
-def stems(name: str) -> Iterator[str]:
-    """Give NAME, NAME~r2, NAME~r3 and so on."""
+def stems(name: str, start: int = 2) -> Iterator[str]:
+    """Give NAME, then NAME~r`start` and so on."""
     yield name
-    number = 2
+    number = start
     while True:
         yield f"{name}~r{number}"
         number += 1

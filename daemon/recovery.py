@@ -7,9 +7,11 @@ an answer, or a newer version in deferred/, is removed; all others go back to wo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import re
 from collections import defaultdict
 from typing import Any
 
@@ -33,6 +35,9 @@ from inboxd.jobs.job import instant
 
 log = logging.getLogger("inboxd.recovery")
 
+# How an answer of ours begins; what a server said comes later in it and cannot be taken for this.
+_STRING = rb'"(?:[^"\\]|\\.)*"'
+_CLAIM_OF_ANSWER = re.compile(rb'\{"id":' + _STRING + rb',"name":' + _STRING + rb',"claim":"([0-9a-f-]{36})"')
 # The longest first, for .json is the end of .summary.json too.
 _SUFFIXES = (SUMMARY, DEFERRED, LINES + FAILED, SINGLE + FAILED, BODY, ANSWER)
 
@@ -64,43 +69,58 @@ def _publish_answers(spool: Spool, claims: dict[str, Claim]) -> int:
     count = 0
     for token, suffixes in _staged(spool).items():
         answer = _whole(spool.staging(token, ANSWER)) if ANSWER in suffixes else None
-        if answer is None:
+        if answer is None or (BODY in suffixes and token in claims and not _has_body(spool, token, answer)):
             continue
         claim = claims.pop(token, None)
         ok = answer["status"] == "done"
+        renamed = answer["status"] != "rejected"
         if claim is not None:
-            _let_go(spool, claim, answer, suffixes)
+            renamed = _let_go(spool, claim, answer, suffixes)
         kind = LINES if LINES + FAILED in suffixes else SINGLE
         gone = claim or Claim(answer["name"], token, kind)
-        publish(spool, gone, spool.attachments_of(token), answer.get("response", {}).get("file"), ok=ok)
+        publish(
+            spool, gone, spool.attachments_of(token), answer.get("response", {}).get("file"), ok=ok, renamed=renamed
+        )
         count += 1
     return count
 
 
-def _let_go(spool: Spool, claim: Claim, answer: dict[str, Any], suffixes: set[str]) -> None:
-    """Do what the outbox was about to do when it was cut off between staging an answer and removing its job."""
-    if answer["status"] == "rejected":
-        spool.set_aside(claim, claim.kind + FAILED)
-        return
+def _let_go(spool: Spool, claim: Claim, answer: dict[str, Any], suffixes: set[str]) -> bool:
+    """Do what the outbox was about to do when it was cut off between staging an answer and removing its job.
+
+    Gives whether the copy for failed/ asks for its attachments by their names there.
+    """
     paths = [spool.staging(claim.token, suffix) for suffix in (ANSWER, BODY) if suffix in suffixes]
-    if answer["status"] != "done":
+    copy = None
+    if answer["status"] not in {"done", "rejected"}:
         # The staged copy may be torn where the answer is not; it is made again.
         trace = trace_of(answer["id"], instant(answer["received"]), 0, answer["attempts"])
-        copy = with_trace(spool, claim, trace)
-        if copy is not None:
-            paths.append(spool.stage(claim, claim.kind + FAILED, copy))
+        copy = with_trace(spool, claim, trace, failed=True)
+    if copy is not None:
+        paths.append(spool.stage(claim, claim.kind + FAILED, copy))
     spool.disk.sync(paths, spool.staged)
-    spool.remove(claim)
+    if copy is not None or answer["status"] == "done":
+        spool.remove(claim)
+    else:
+        spool.set_aside(claim, claim.kind + FAILED)
+    return copy is not None
 
 
 def _publish_batches(spool: Spool, claims: dict[str, Claim]) -> int:
     """Publish the answers of batches that have left active/ already."""
     count = 0
     for claim in spool.parts():
-        if claim.token not in claims and not spool.is_deferred(claim):
+        if claim.token not in claims and not spool.is_deferred(claim) and _is_summed_up(spool, claim):
             publish_batch(spool, claim)
             count += 1
     return count
+
+
+def _is_summed_up(spool: Spool, claim: Claim) -> bool:
+    """Tell whether a batch had come to its end; if not, somebody has put it aside and its answers are kept for then."""
+    if os.path.lexists(spool.staging(claim.token, SUMMARY)):
+        return True
+    return any(f'"id": "{claim.token}"'.encode() in summary for summary in spool.answers(claim.name, batch=True))
 
 
 def _staged(spool: Spool) -> dict[str, set[str]]:
@@ -118,9 +138,18 @@ def _whole(path: str) -> dict[str, Any] | None:
         with open(path, "rb") as file:
             data = file.read()
         answer = json.loads(data)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) and data.endswith(b"\n") else None
+
+
+def _has_body(spool: Spool, token: str, answer: dict[str, Any]) -> bool:
+    """Tell whether the staged body is the one that the answer speaks of; a power cut may have torn it alone."""
+    response = answer.get("response", {})
+    if "file" not in response:
+        return True
+    with open(spool.staging(token, BODY), "rb") as body:
+        return bool(hashlib.file_digest(body, "sha256").hexdigest() == response["sha256"])
 
 
 def _sweep(spool: Spool) -> int:
@@ -145,9 +174,10 @@ def _is_answered(spool: Spool, claim: Claim) -> bool:
     for stem in names.stems(claim.name):
         try:
             with open(os.path.join(spool.outbox, stem + ANSWER), "rb") as file:
-                head = file.read(2048)
+                head = file.read(4096)
         except OSError:
             return False
-        if f'"claim":"{claim.token}"'.encode() in head:
+        found = _CLAIM_OF_ANSWER.match(head)
+        if found is not None and found[1] == claim.token.encode():
             return True
     return False

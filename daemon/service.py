@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -18,16 +21,17 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
 
     `read` reads the config anew, on SIGHUP; it raises ConfigError.
     """
+    _allow_many_files()
     try:
         logs = start(config.log.level, config.log.format, config.log.file)
     except OSError as error:
         return _refuse(f"{config.log.file}: cannot write the log: {error.strerror}")
-    house = House(config, read=read, on_level=logs.set_level)
-    signal.signal(signal.SIGHUP, lambda *_: house.reload_soon())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: house.stop())
     try:
         try:
+            house = House(config, read=read, on_level=logs.set_level, pause=_pause())
+            signal.signal(signal.SIGHUP, lambda *_: house.reload_soon())
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: house.stop())
             house.start()
         except SpoolError as error:
             return _refuse(str(error))
@@ -42,6 +46,29 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files to the hard one: connections, batches and answers all need some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _pause() -> Callable[[float], None]:
+    """Give a sleep that ends at once when a signal comes.
+
+    A handler may only set flags: whatever takes a lock could be what it interrupted. So it is the number that Python
+    writes into a pipe at each signal that wakes the main thread.
+    """
+    woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+
+    def pause(seconds: float) -> None:
+        if select.select([woken], [], [], seconds)[0]:
+            os.read(woken, 4096)
+
+    return pause
 
 
 def _refuse(why: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,11 @@ ANSWER, BODY, FAILED, DEFERRED, SUMMARY = ".json", ".body", ".failed", ".deferre
 SINGLE, LINES, PART = ".json", ".jsonl", ".jsonl.part"
 
 
+LONGEST_ATTACHMENT = 200
+# Of a job that is read again to get its trace: more than any limit that makes sense for a job.
+LARGEST = 64 * 1024 * 1024
+
+
 @dataclass(slots=True, eq=False)
 class Answered:
     """The end of a single job."""
@@ -36,6 +42,8 @@ class Answered:
     attachments: tuple[str, ...] = ()
     # What the body will be called in the outbox, if it gets a file of its own.
     file: str | None = None
+    # Whether there is a copy for failed/, with its trace; if not, the job goes there as it is.
+    copied: bool = False
 
     def stage(self) -> list[str]:
         """Write the answer, its body and the copy for failed/."""
@@ -49,6 +57,7 @@ class Answered:
                 paths.append(spool.stage(claim, BODY, response.body))
             self.file = self.file or spool.promise(claim.name, BODY, ANSWER)
         copy = None if self.answer.ok else failed_copy(spool, self.claim, self.answer)
+        self.copied = copy is not None
         if copy is not None:
             paths.append(spool.stage(claim, claim.kind + FAILED, copy))
         paths.append(spool.stage(claim, ANSWER, self.answer.to_json(self.file) + b"\n"))
@@ -58,24 +67,30 @@ class Answered:
         """Take the job out of active/ and publish."""
         if self.answer.response is not None and self.answer.response.side is not None:
             self.answer.response.side.close()
-        if self.answer.status == "rejected":
-            self.spool.set_aside(self.claim, self.claim.kind + FAILED)
-        else:
+        if self.answer.ok or self.copied:
             self.spool.remove(self.claim)
-        publish(self.spool, self.claim, self.attachments, self.file, ok=self.answer.ok)
+        else:
+            self.spool.set_aside(self.claim, self.claim.kind + FAILED)
+        publish(self.spool, self.claim, self.attachments, self.file, ok=self.answer.ok, renamed=self.copied)
 
     def settled(self) -> None:
         """Log the end of the job."""
         log_answer(self.answer)
 
 
-def publish(spool: Spool, claim: Claim, attachments: tuple[str, ...], file: str | None, *, ok: bool) -> None:
-    """Move what is staged for a job that has left active/ to its places; the answer, which names `file`, comes last."""
+def publish(
+    spool: Spool, claim: Claim, attachments: tuple[str, ...], file: str | None, *, ok: bool, renamed: bool
+) -> None:
+    """Move what is staged for a job that has left active/ to its places; the answer, which names `file`, comes last.
+
+    `renamed`: the copy for failed/ asks for its attachments by their names there.
+    """
     token, name = claim.token, claim.name
     if ok:
         spool.discard(claim, attachments)
     else:
-        spool.release(claim, attachments)
+        for attachment in attachments:
+            spool.release(claim, attachment, failed_name(claim, attachment) if renamed else attachment)
         spool.publish(spool.staging(token, claim.kind + FAILED), spool.failed, name, claim.kind)
     if file is None:
         # An attempt that was not the last may have left the beginning of a body.
@@ -90,7 +105,8 @@ def publish_batch(spool: Spool, claim: Claim) -> None:
     failed = spool.staging(claim.token, LINES + FAILED)
     attachments = spool.attachments_of(claim.token)
     if os.path.lexists(failed):
-        spool.release(claim, attachments)
+        for attachment in attachments:
+            spool.release(claim, attachment, attachment)
         spool.publish(failed, spool.failed, claim.name, LINES)
     else:
         spool.discard(claim, attachments)
@@ -142,22 +158,43 @@ def trace_of(request_id: str, received: float, tried: int, attempts: list[dict[s
     return {"id": request_id, "received": isotime(received), "tried": tried, "attempts": attempts}
 
 
+def failed_name(claim: Claim, attachment: str) -> str:
+    """Give the name in failed/ of an attachment: the job's own, or a second job's photo.png would take its place."""
+    own = f"{claim.name}.{claim.token[-8:]}."
+    bare = re.sub(rf"^{re.escape(claim.name)}\.[0-9a-f]{{8}}\.", "", attachment)
+    return (own + bare)[:LONGEST_ATTACHMENT]
+
+
+def _renamed(job: dict[str, Any], claim: Claim) -> None:
+    """Let a job ask for its attachments by their names in failed/."""
+    parts: list[Any] = [job]
+    if isinstance(job.get("multipart"), dict):
+        for given in job["multipart"].values():
+            parts.extend(given if isinstance(given, list) else [given])
+    for part in parts:
+        if isinstance(part, dict) and isinstance(part.get("file"), str):
+            part["file"] = failed_name(claim, part["file"])
+
+
 def failed_copy(spool: Spool, claim: Claim, answer: Answer) -> bytes | None:
     """Give the dropped job with its trace, ready to be dropped again; None when it must stay as it was."""
     if answer.status == "rejected":
         return None
-    return with_trace(spool, claim, trace_of(answer.id, answer.received, 0, answer.attempts))
+    return with_trace(spool, claim, trace_of(answer.id, answer.received, 0, answer.attempts), failed=True)
 
 
-def with_trace(spool: Spool, claim: Claim, trace: dict[str, Any]) -> bytes | None:
-    """Read a claimed job and add its trace; None when somebody has taken the file away."""
+def with_trace(spool: Spool, claim: Claim, trace: dict[str, Any], *, failed: bool = False) -> bytes | None:
+    """Read a claimed job and add its trace; None when it is gone by now, or no job any more: somebody wrote on."""
     try:
-        with spool.open(claim) as file:
-            text = file.read().decode("utf-8-sig")
-    except (FileNotFoundError, Unfit):
+        text = spool.read(claim, LARGEST)[1].decode("utf-8-sig")
+        job = json.loads(text)
+    except (FileNotFoundError, Unfit, ValueError, RecursionError):
         return None
-    job = json.loads(text)
+    if not isinstance(job, dict):
+        return None
     job["trace"] = trace
+    if failed:
+        _renamed(job, claim)
     # Written by hand on several lines, it stays readable; written by a program on one, it stays one.
     copy = json.dumps(job, ensure_ascii=False, indent=2 if "\n" in text.strip() else None)
     # Half a character can stand in JSON only as the escape that it came as.

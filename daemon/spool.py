@@ -28,6 +28,10 @@ class Unfit(Exception):
     """A dropped file that is no job; the message says why."""
 
 
+# Names whose number of answers is remembered; one that is forgotten is only counted anew.
+NAMES_REMEMBERED = 10_000
+
+
 class Spool(Folders):
     """The folders, and every move of a job between them."""
 
@@ -35,6 +39,8 @@ class Spool(Folders):
         super().__init__(root, disk)
         # Names of bodies in the outbox that an answer speaks of already and that are not there yet.
         self._promised: set[str] = set()
+        # Where to go on counting NAME~r2, ~r3, …, so that a name dropped every minute does not cost more each time.
+        self._next_number: dict[str, int] = {}
 
     # -- the way in -------------------------------------------------------------------------------------------
 
@@ -46,6 +52,10 @@ class Spool(Folders):
         except FileNotFoundError:
             return None
         return claim
+
+    def secure_claims(self) -> None:
+        """Make the claims of this moment durable."""
+        self.disk.sync_folders([self.active])
 
     def reclaim(self, filename: str) -> Claim | None:
         """Take a file whose time has come out of deferred/; None when it is no longer there."""
@@ -151,23 +161,21 @@ class Spool(Folders):
             self.disk.unlink(self.staging(token, suffix))
 
     def postpone(self, claim: Claim, suffix: str) -> None:
-        """Put the staged version of a job into deferred/, and take the other one out of active/."""
+        """Put the staged version of a job in the place of the one in active/, and that into deferred/."""
         staged = self.staging(claim.token, suffix)
-        try:
-            self.disk.rename(staged, os.path.join(self.deferred, claim.filename))
-            self.disk.sync_folders([self.deferred])
-        except FileNotFoundError:
-            if os.path.lexists(staged):
-                # It is the folder that is missing: without this version the other one must stay.
-                raise
-        self.remove(claim)
+        if os.path.lexists(staged):
+            self.disk.rename(staged, self.path(claim))
+        with suppress(FileNotFoundError):
+            self.disk.rename(self.path(claim), os.path.join(self.deferred, claim.filename))
 
     def publish(self, staged: str, folder: str, name: str, suffix: str) -> str | None:
         """Move something staged to its place, as NAME, or NAME~r2 and so on when that is taken; gives its file name.
 
         None when it is not staged any more: then it was published before a crash.
         """
-        for stem in names.stems(name):
+        place = os.path.join(folder, name + suffix)
+        start = self._next_number.get(place, 2)
+        for tries, stem in enumerate(names.stems(name, start)):
             try:
                 self.disk.rename_new(staged, os.path.join(folder, stem + suffix))
             except FileExistsError:
@@ -178,8 +186,15 @@ class Spool(Folders):
                     raise
                 return None
             self._promised.discard(stem + suffix)
+            if tries:
+                self._remember_number(place, start + tries)
             return stem + suffix
         raise AssertionError("names never run out")
+
+    def _remember_number(self, place: str, number: int) -> None:
+        if len(self._next_number) >= NAMES_REMEMBERED:
+            self._next_number.clear()
+        self._next_number[place] = number
 
     def free_stem(self, name: str, suffixes: tuple[str, ...]) -> str:
         """Give the first of NAME, NAME~r2, … under which the outbox has none of the `suffixes`, and will have none."""
@@ -206,27 +221,28 @@ class Spool(Folders):
             except FileNotFoundError:
                 continue
 
-    def release(self, claim: Claim, attachments: tuple[str, ...]) -> None:
-        """Put the attachments of a job that did not end well beside it into failed/."""
-        for name in attachments:
-            self._detach(claim, name, self.failed)
-
-    def _detach(self, claim: Claim, name: str, folder: str) -> None:
-        stem, suffix = os.path.splitext(name)
-        self.publish(self.attached(claim, name), folder, stem, suffix)
+    def release(self, claim: Claim, name: str, failed_name: str) -> None:
+        """Put an attachment of a job that did not end well beside it into failed/."""
+        stem, suffix = os.path.splitext(failed_name)
+        self.publish(self.attached(claim, name), self.failed, stem, suffix)
 
     # -- batches ----------------------------------------------------------------------------------------------
 
-    def append_part(self, claim: Claim, suffix: str, data: bytes, size: int) -> None:
-        """Append to a batch's answers, which are `size` bytes long; what a failed write left behind that is cut off."""
+    def append_part(self, claim: Claim, suffix: str, data: bytes, size: int) -> int:
+        """Append to a batch's answers, which are `size` bytes long; gives their new size.
+
+        What a failed write left behind them is cut off; if somebody took the file away, a new one is begun.
+        """
         path = self.part(claim, suffix)
-        if size == 0:
+        if size == 0 or not os.path.exists(path):
+            size = 0
             self.disk.write(path, b"")
             self.disk.sync_folders([self.outbox])
         elif os.path.getsize(path) != size:
             self.disk.truncate(path, size)
         if data:
             self.disk.append(path, data)
+        return size + len(data)
 
     def publish_body(self, claim: Claim, line: int, side: BinaryIO | None, body: bytes) -> str:
         """Put the body of one line into the outbox and give its file name, which no other batch can have."""

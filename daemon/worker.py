@@ -7,15 +7,16 @@ or back into deferred/ with its trace. Whatever is wrong with a file becomes its
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO
 
 from inboxd.daemon.inflight import CRASHES
 from inboxd.daemon.lines import is_array
-from inboxd.daemon.names import Claim
+from inboxd.daemon.names import Claim, is_job
 from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.settlement import BODY, Answered, Deferred
 from inboxd.daemon.spool import Spool, Unfit
@@ -32,6 +33,8 @@ log = logging.getLogger("inboxd.worker")
 
 # A job that has to wait longer goes to deferred/ and frees its place in the window.
 PATIENCE = 5.0
+# Before a job over which the daemon died is looked at again, while another such job is under way.
+SUSPECT_LOOK = 0.05
 # So long an attachment may come after its job.
 ATTACHMENT_WAIT = 5.0
 ATTACHMENT_LOOK = 0.5
@@ -66,6 +69,7 @@ class Worker:
     quiet: float
     note: Callable[[str, float], None]
     wake: Callable[[], None]
+    suspects: deque[Future[Answer]] = field(default_factory=deque)
 
     def take(self, claim: Claim, now: float) -> None:
         """Set a claimed file to work. Raises LaneFull when there is no room, and NotYet or IsArray."""
@@ -85,7 +89,10 @@ class Worker:
         if poisoned is not None:
             self._answer(claim, job.attachments, poisoned)
             return
+        self.one_at_a_time(errand, now)
         future = self.client.submit(job, errand)
+        if errand.token in self.crashes:
+            self.suspects.append(future)
         log.info("claimed", extra={"fields": {"id": errand.id, "name": claim.name}})
         future.add_done_callback(partial(self._outcome, claim, job, errand))
 
@@ -119,6 +126,8 @@ class Worker:
     def attach(self, claim: Claim, names: tuple[str, ...], now: float) -> None:
         """Take a job's attachments out of the inbox; raises NotYet, or Invalid when one is not there, or Unfit."""
         for name in names:
+            if is_job(name):
+                raise Invalid(f'"{name}" is a job of its own and no attachment; give it another ending')
             if not self.spool.attach(claim, name):
                 if now < time_of(claim.token) + ATTACHMENT_WAIT:
                     raise NotYet(now + ATTACHMENT_LOOK)
@@ -157,6 +166,16 @@ class Worker:
         answer = self.ended(errand.id or errand.token, "failed", fault, errand.received or now, now)
         answer.attempts = errand.attempts
         return answer
+
+    def one_at_a_time(self, errand: Errand, now: float) -> None:
+        """Let no two jobs be called at once over which the daemon died before; raises NotYet.
+
+        Else several would be in flight at the next death, and innocent ones be taken for the reason.
+        """
+        while self.suspects and self.suspects[0].done():
+            self.suspects.popleft()
+        if self.suspects and errand.token in self.crashes:
+            raise NotYet(now + SUSPECT_LOOK)
 
     # -- out ------------------------------------------------------------------------------------------------
 

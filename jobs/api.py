@@ -85,6 +85,10 @@ class Apis:
                     return api
         return self._of_origin(origin(url))
 
+    def find(self, name: str) -> Api | None:
+        """Give the API of that name, which is an origin if it is not named."""
+        return self.named.get(name) or (self.of(name) if "://" in name else None)
+
     def _make(self, base: str) -> Api:
         return Api.model_validate({"name": base, "base_url": base, **self._defaults})
 

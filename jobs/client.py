@@ -10,9 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from math import ceil, inf
+from math import inf
 from queue import Empty, SimpleQueue
-from threading import Event
 from typing import Any, Self
 
 from ratelimit import RateLimitException
@@ -28,8 +27,8 @@ from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.lane import Lane, RetryLater
 from inboxd.jobs.lanes import LaneQueue
 from inboxd.jobs.marks import Marks, NoMarks
-from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem
-from inboxd.jobs.rotation import WORKER_SHARE
+from inboxd.jobs.result import Answer, Attempt, Problem
+from inboxd.jobs.rotation import workers_for
 from inboxd.jobs.sender import Sender
 from inboxd.jobs.task import Errand, Postponed, Task
 from inboxd.jobs.wires import Wires
@@ -70,7 +69,7 @@ class ApiClient:
         on_room: Callable[[], None] = lambda: None,
         **defaults: Any,
     ) -> None:
-        self.workers = workers = ceil(threads * (1 + 1 / WORKER_SHARE))
+        workers = workers_for(threads)
         self.apis = Apis(apis, Policy.model_validate(defaults))
         self.clock = clock or Clock()
         self._wires = Wires(self.apis, allow=allow, private=private)
@@ -99,7 +98,6 @@ class ApiClient:
             raise RuntimeError("the client is closed")
         future: Future[Answer] = Future()
         now = self.clock.wall()
-        received = errand.received or now
         request_id = errand.id or uuid7()
         try:
             parsed = job if isinstance(job, Job) else parse_object(dict(job))
@@ -109,7 +107,9 @@ class ApiClient:
             call = prepare(parsed, api, request_id)
         except (Invalid, Blocked) as fault:
             problem = Problem(fault.kind, fault.message)
-            future.set_result(Answer(request_id, "rejected", received=received, finished=now, error=problem))
+            future.set_result(
+                Answer(request_id, "rejected", received=errand.received or now, finished=now, error=problem)
+            )
             return future
         self._take_in(Task.of(parsed, request_id, api, call, future, errand, now, self.clock.mono()))
         return future
@@ -135,11 +135,11 @@ class ApiClient:
     def map(self, jobs: Iterable[Job | Mapping[str, Any]]) -> Iterator[Answer]:
         """Give the answers of many jobs as they come; jobs are drawn from `jobs` as there is work for the threads."""
         done: SimpleQueue[Future[Answer]] = SimpleQueue()
-        ahead, under_way = 4 * len(self._serving), 0
+        under_way = 0
         for job in jobs:
             self.submit(job).add_done_callback(done.put)
             under_way += 1
-            if under_way >= ahead:
+            if under_way >= 4 * len(self._serving):
                 yield done.get().result()
                 under_way -= 1
         for _ in range(under_way):
@@ -203,22 +203,22 @@ class ApiClient:
             if isinstance(result, Redirected):
                 self._follow(task, result)
             else:
-                cache: CacheUse | None = "miss" if task.cache_key else None
-                self._end(task, task.answer("done", self.clock.wall(), result, cache=cache))
+                self._end(
+                    task, task.answer("done", self.clock.wall(), result, cache="miss" if task.cache_key else None)
+                )
 
     def _follow(self, task: Task, redirected: Redirected) -> None:
         """Send a task on to where its server said, through the lane of that place."""
         task.hops += 1
-        url = redirected.call.url
         try:
             if task.hops > task.api.redirects:
                 raise BadResponse(f"more than {task.api.redirects} redirects", status=redirected.status)
-            self._wires.check(url)
+            self._wires.check(redirected.call.url)
         except Fault as fault:
             self._end(task, task.answer("failed", self.clock.wall(), fault=fault))
             return
         task.call = redirected.call
-        self.queue.move(task, self.apis.of(url))
+        self.queue.move(task, self.apis.of(task.call.url))
         self._line_up(task, 0.0)
 
     def _line_up(self, task: Task, wait: float) -> None:
@@ -263,7 +263,7 @@ class ApiClient:
         """Wait until every job that was taken has its answer."""
         self.queue.wait_until_empty()
 
-    def close(self, drain: float = inf, hurry: Event | None = None) -> int:
+    def close(self, drain: float = inf, hurry: Callable[[], bool] = lambda: False) -> int:
         """Take nothing more and begin nothing more; calls under way get `drain` seconds to end, until `hurry` is set.
 
         Jobs that did not begin, and calls that did not end in time, are `Postponed` with `stopped` set; gives the
@@ -273,7 +273,7 @@ class ApiClient:
         for task in self.queue.close():
             self._give_up(task, task.postponed(0.0, stopped=True))
         until = self.clock.mono() + drain
-        while self.clock.mono() < until and not (hurry and hurry.is_set()):
+        while self.clock.mono() < until and not hurry():
             if not wait_for(self._serving, min(drain, LOOK_UP)).not_done:
                 break
         cut = list(self._at_work.values())
@@ -289,15 +289,11 @@ class ApiClient:
         self.apis = Apis(apis, Policy.model_validate(defaults))
         # Sessions of the old definitions end with the calls that they carry.
         self._wires = self._sender.wires = Wires(self.apis, allow=allow, private=private)
-        self.queue.change(self._find)
-
-    def _find(self, name: str) -> Api | None:
-        return self.apis.named.get(name) or (self.apis.of(name) if "://" in name else None)
+        self.queue.change(self.apis.find)
 
     def restore_lane(self, name: str, state: Mapping[str, Any], elapsed: float) -> None:
         """Let the lane of that name go on where it was `elapsed` seconds ago, when its `state` was taken."""
-        api = self._find(name)
-        if api is not None:
+        if (api := self.apis.find(name)) is not None:
             self.queue.lane(api).restore(dict(state), elapsed, self.clock.mono())
 
     def __enter__(self) -> Self:

@@ -24,7 +24,7 @@ from requests import exceptions
 from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
 
-from inboxd.cache.key import is_secret, redact
+from inboxd.cache.key import redact
 from inboxd.jobs import faults, transport
 from inboxd.jobs.api import Api, origin
 from inboxd.jobs.body import Segments, of_multipart
@@ -36,6 +36,10 @@ USER_AGENT = "inboxd"
 # Methods whose request has a body by its nature, so that its absence is told as well (RFC 9110 8.6).
 ALWAYS_WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# What may go along to another origin. Any other header may be a credential, whatever it is called.
+_HARMLESS = frozenset(
+    {"accept", "accept-encoding", "accept-language", "cache-control", "idempotency-key", "range", "user-agent"}
+)
 # Characters that stand in a URL as they are (RFC 3986 2); with only these, there is nothing to encode.
 _PLAIN_URL = re.compile(r"https?://[a-z0-9.:\[\]-]+/[A-Za-z0-9\-._~/?&=+,;:@!$'()*%]*")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -206,6 +210,8 @@ def exchange(
                 raise faults.Invalid(f"attachment: {os.strerror(error.errno or 0)}") from None
             call.request.body = body  # type: ignore[assignment]  # requests streams file-like bodies; its stubs leave them out
             call.request.headers["Content-Length"] = str(body.size)
+            # Where the transport has to go back to when a kept-alive connection turns out to be dead.
+            call.request._body_position = 0  # type: ignore[attr-defined]  # noqa: SLF001  # requests' own mark
         try:
             reply = session.send(call.request, allow_redirects=False, timeout=bounds.deadline, bounds=bounds)
         except exceptions.RequestException as error:
@@ -247,13 +253,8 @@ def _redirect(call: Call, reply: requests.Response) -> Redirected | None:
         if origin(checked_url(url)) != origin(call.url):
             # Whatever the old host was trusted with, the new one gets none of it.
             headers = CaseInsensitiveDict(
-                {
-                    name: value
-                    for name, value in headers.items()
-                    if not is_secret(name) and name.lower() not in entrusted
-                }
+                {name: value for name, value in headers.items() if name.lower() in _HARMLESS - entrusted}
             )
-            headers.pop("Host", None)
             entrusted = frozenset()
         request = _request(call.method, url, headers, None)
     except (ValueError, faults.Invalid):

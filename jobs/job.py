@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from functools import cached_property
+from math import isfinite
 from typing import Annotated, Any, Literal, NoReturn, Self, get_args
 
 import orjson
@@ -40,17 +41,20 @@ _METHOD = r"^[A-Za-z][A-Za-z0-9-]{0,31}$"
 _MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+# A job that waits has its time as its file's mtime, and filesystems count to 2446 (ext4) or 2486 (xfs).
+END_OF_TIME = 2400
+
+
 def instant(value: Any) -> Any:
     """Read an ISO 8601 instant with its offset as epoch seconds."""
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
-            # In UTC as well it must lie within the calendar, or it could not be shown.
-            if moment.tzinfo is not None:
+            if moment.tzinfo is not None and moment.year < END_OF_TIME:
                 return moment.astimezone(UTC).timestamp()
         except (ValueError, OverflowError):
             pass
-    raise ValueError('expected an instant with its offset, such as "2026-12-01T08:00:00Z"')
+    raise ValueError('expected an instant with its offset, before the year 2400, such as "2026-12-01T08:00:00Z"')
 
 
 def _parts(value: Any) -> Any:
@@ -64,7 +68,8 @@ def _parts(value: Any) -> Any:
 def _writable(value: Any) -> Any:
     """Check that a trace, which anybody may write, can stand in an answer."""
     try:
-        orjson.dumps(value)
+        # A few levels more than its own, as it will stand in an answer.
+        orjson.dumps([[[[value]]]])
     except TypeError:
         raise ValueError("expected the attempts as an answer lists them") from None
     return value
@@ -204,7 +209,7 @@ def load(data: bytes) -> Any:
     if not text.strip():
         raise Invalid("the file is empty; expected a JSON object")
     try:
-        return json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise Invalid(f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from None
     except RecursionError:
@@ -221,6 +226,13 @@ def parse_object(value: Any) -> Job:
         return Job.model_validate(value)
     except ValidationError as error:
         raise Invalid(". ".join(_sentence(finding) for finding in findings(error, value, Job))) from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text[:40]} is larger than any number that could be sent")
+    return number
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from inboxd.jobs.clock import Clock
     from inboxd.jobs.task import Task
 
-# As long as this a worker may be late and the calls it missed are still made up for: the 2 % by which a
-# sliding second may be over its limit. A thread's wake-up takes about a tenth of it, on a busy machine all of it.
-CATCH_UP = 0.02
+# As long as this a worker may be late and the calls it missed are still made up for. A sliding second may be over its
+# limit by 2 %; half of that is left to the wire, where calls that were permitted evenly bunch up.
+CATCH_UP = 0.01
 # By this part of a slot one may be early, or rounding would keep it shut at the very moment it opens.
 ROUNDING = 1e-4
 # How far ahead a task for which there is no room may be sent: once an hour it may ask again.

@@ -14,14 +14,20 @@ from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 
 import orjson
 
-from inboxd.cache.key import is_secret
+from inboxd.cache.key import is_secret, redact
 
 Status: TypeAlias = Literal["done", "failed", "rejected", "skipped", "cancelled", "expired"]
 CacheUse: TypeAlias = Literal["hit", "miss", "shared"]
 
 REDACTED = "***"
+# Python remembers each charset it was ever asked for, and servers think of any.
+LONGEST_CHARSET = 40
+# Levels of JSON that an answer takes over. orjson reads 1024, the standard library about 1000 less its caller's.
+DEEPEST = 500
+_DEEPER = b"[" * (1024 - DEEPEST)
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 # Set-Cookie hands out a session; whoever may read the answer should not get the login with it.
+_URL_HEADERS = frozenset({"location", "content-location", "refresh"})
 _SECRET_RESPONSE_HEADERS = frozenset({"set-cookie", "set-cookie2"})
 
 
@@ -74,8 +80,11 @@ class Response:
         if self.side is not None:
             return None
         _, _, charset = self._header("content-type").lower().partition("charset=")
+        name = charset.split(";")[0].strip(" \"'") or "utf-8"
+        if len(name) > LONGEST_CHARSET:
+            return None
         try:
-            text = self.body.decode(charset.split(";")[0].strip(" \"'") or "utf-8")
+            text = self.body.decode(name)
             if charset:
                 # Some codecs make halves of characters, which no JSON file can hold; this raises for them.
                 text.encode()
@@ -108,8 +117,11 @@ class Response:
         if "json" in self.content_type:
             try:
                 orjson.loads(self.body)
+                if self.body.count(b"[") + self.body.count(b"{") > DEEPEST:
+                    orjson.loads(_DEEPER + self.body + b"]" * len(_DEEPER))
             except ValueError:
-                # The label promised JSON and the body is something else, which text shows as it is.
+                # The label promised JSON and the body is something else, or so deep that no reader of
+                # the answer could be sure to get through it. As text it is shown as it is.
                 return {"text": self.text}
             # The server's own bytes keep numbers of any size and precision. In JSON a line break is only white space.
             return {"json": orjson.Fragment(self.body.translate(_ONE_LINE))}
@@ -179,10 +191,13 @@ def isotime(moment: float) -> str:
 
 
 def _redact(headers: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: REDACTED if name.lower() in _SECRET_RESPONSE_HEADERS or is_secret(name) else value
-        for name, value in headers.items()
-    }
+    return {name: _redacted(name.lower(), value) for name, value in headers.items()}
+
+
+def _redacted(name: str, value: str) -> str:
+    if name in _SECRET_RESPONSE_HEADERS or is_secret(name):
+        return REDACTED
+    return redact(value) if name in _URL_HEADERS else value
 
 
 def answer_schema() -> dict[str, Any]:

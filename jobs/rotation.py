@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
-from math import inf
+from math import ceil, inf
 
 from inboxd.jobs.lane import Lane
 from inboxd.jobs.task import Task
@@ -19,6 +19,11 @@ from inboxd.jobs.task import Task
 WORKER_SHARE = 3.0
 # Ended tasks that may be remembered for their expiry beside those that are held.
 ENDED = 1000
+
+
+def workers_for(threads: int) -> int:
+    """Say how many workers it takes so that one API can have `threads` calls at a time and others are served still."""
+    return ceil(threads * (1 + 1 / WORKER_SHARE))
 
 
 class Rotation:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from inboxd.daemon.settlement import failed_name
 from tests.spoolkit import Bench
 
 JOB = '{"url": "http://api.test/x"}'
@@ -160,4 +161,18 @@ def test_the_attachment_goes_with_its_job(bench: Bench, status: str, folder: str
     bench.client.answer(bench.client.asked[0], status)
     bench.outbox.commit()
     assert bench.names("inbox") == bench.names("active") == []
-    assert ("a.csv" in bench.names("failed")) is (folder is not None)
+    kept = [name for name in bench.names("failed") if name.endswith(".a.csv")]
+    assert len(kept) == (folder is not None)
+    if kept:
+        # Under a name of its own, which the copy asks for: a second job's a.csv must not take its place.
+        assert bench.read("failed", "a.json")["file"] == kept[0]
+
+
+def test_an_attachment_that_failed_before_does_not_gather_names(bench: Bench) -> None:
+    claim = bench.claim("a.json", JOB)
+    once = failed_name(claim, "photo.png")
+    again = failed_name(bench.claim("a.json", JOB), once)
+    assert once.startswith("a.")
+    assert once.endswith(".photo.png")
+    assert len(again) == len(once)
+    assert again != once

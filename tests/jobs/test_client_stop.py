@@ -54,7 +54,7 @@ def test_hurry_cuts_the_drain_short(server: FaultServer) -> None:
     slow = client.submit({"url": server.url("/never"), "timeout": "20s"})
     server.wait_for(1)
     hurry.set()
-    assert client.close(60.0, hurry) == 1
+    assert client.close(60.0, hurry.is_set) == 1
     assert postponed(slow).begun
 
 

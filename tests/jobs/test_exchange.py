@@ -190,7 +190,6 @@ def test_a_redirect_to_another_origin_takes_nothing_that_was_entrusted(server: r
         "user-agent",
         "accept",
         "idempotency-key",
-        "x-mine",
     }
 
 

@@ -41,7 +41,7 @@ def said(job: Any) -> str:
         ({"ok": "2xx"}, 'ok: "2xx" names no set of statuses; write "200-299" or "200,201,404"'),
         (
             {"not_before": "2026-12-01"},
-            'not_before: expected an instant with its offset, such as "2026-12-01T08:00:00Z"',
+            'not_before: expected an instant with its offset, before the year 2400, such as "2026-12-01T08:00:00Z"',
         ),
         ({"not_before": "0001-01-01T00:00:00+14:00"}, "not_before: expected an instant with its offset"),
         ({"not_before": "9999-12-31T23:59:59-14:00"}, "not_before: expected an instant with its offset"),
