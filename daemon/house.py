@@ -78,20 +78,7 @@ class House:
         # Before there are any threads, for it may fail.
         self.inflight.open(workers_for(config.threads))
         self.outbox = Outbox(spool, hopeless=self._hopeless)
-        self.client = ApiClient(
-            config.apis,
-            threads=config.threads,
-            window=config.window,
-            cache=spool.folder("cache"),
-            allow=config.allow,
-            private=config.private,
-            max_body=config.max_body,
-            inline=config.inline,
-            clock=clock,
-            marks=self.inflight,
-            on_room=self._on_room,
-            **config.defaults.model_dump(exclude_unset=True),
-        )
+        self.client = self._client()
         self._restore_lanes()
         deferred = Deferred(spool)
         worker = Worker(
@@ -109,6 +96,23 @@ class House:
         self.outbox.start()
         self.intake.start()
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
+
+    def _client(self) -> ApiClient:
+        config = self.config
+        return ApiClient(
+            config.apis,
+            threads=config.threads,
+            window=config.window,
+            cache=self.spool.folder("cache"),
+            allow=config.allow,
+            private=config.private,
+            max_body=config.max_body,
+            inline=config.inline,
+            clock=self.clock,
+            marks=self.inflight,
+            on_room=self._on_room,
+            **config.defaults.model_dump(exclude_unset=True),
+        )
 
     def _hopeless(self) -> bool:
         """Tell whether answers shall not wait for the disk: whoever stops us is in a hurry, or the spool is gone."""

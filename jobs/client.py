@@ -93,11 +93,10 @@ class ApiClient:
         Raises `LaneFull` when the window has no room and the errand does not want to wait. What is attached to the
         future runs on a worker and must not wait for room itself.
         """
-        errand = errand or Errand()
         if self._closed:
             raise RuntimeError("the client is closed")
+        errand, now = errand or Errand(), self.clock.wall()
         future: Future[Answer] = Future()
-        now = self.clock.wall()
         request_id = errand.id or uuid7()
         try:
             parsed = job if isinstance(job, Job) else parse_object(dict(job))
@@ -106,20 +105,18 @@ class ApiClient:
             self._wires.check(parsed.url)
             call = prepare(parsed, api, request_id)
         except (Invalid, Blocked) as fault:
-            problem = Problem(fault.kind, fault.message)
-            future.set_result(
-                Answer(request_id, "rejected", received=errand.received or now, finished=now, error=problem)
-            )
+            why, received = Problem(fault.kind, fault.message), errand.received or now
+            future.set_result(Answer(request_id, "rejected", received=received, finished=now, error=why))
             return future
         self._take_in(Task.of(parsed, request_id, api, call, future, errand, now, self.clock.mono()))
         return future
 
     def _take_in(self, task: Task) -> None:
-        mono = self.clock.mono()
-        if min(task.due, task.expires) - mono > task.errand.patience:
-            task.resolve(task.postponed(min(task.due, task.expires) - mono))
+        now, mono = self.clock.wall(), self.clock.mono()
+        wait = min(task.due, task.expires) - mono
+        if wait > task.errand.patience:
+            task.resolve(task.postponed(wait))
             return
-        now = self.clock.wall()
         # Who waits for its time looks for a known answer then; until then nobody can follow it.
         if task.due <= mono and (known := self._caching.look_up(task, now)) is not None:
             task.resolve(task.answer("done", now, known, cache="hit"))
@@ -231,8 +228,6 @@ class ApiClient:
         self.queue.returned(task, dismiss=False)
         self._queue_up(task)
 
-    # -- answers out ------------------------------------------------------------------------------------------
-
     def _end(self, task: Task, answer: Answer) -> None:
         """Answer a task that a worker holds, and those that waited for the same answer."""
         followers = self._caching.land(task, answer, self.clock.wall())
@@ -273,9 +268,8 @@ class ApiClient:
         for task in self.queue.close():
             self._give_up(task, task.postponed(0.0, stopped=True))
         until = self.clock.mono() + drain
-        while self.clock.mono() < until and not hurry():
-            if not wait_for(self._serving, min(drain, LOOK_UP)).not_done:
-                break
+        while wait_for(self._serving, min(drain, LOOK_UP)).not_done and self.clock.mono() < until and not hurry():
+            pass
         cut = list(self._at_work.values())
         for task in cut:
             end = Attempt(self.clock.wall(), 0.0, fault=Interrupted.kind, message="stopped before the call had ended")

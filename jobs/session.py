@@ -38,7 +38,7 @@ class _PlainSession(requests.Session):
         begun = time.perf_counter()
         response = self.get_adapter(request.url or "").send(request, **kwargs)
         response.elapsed = timedelta(seconds=time.perf_counter() - begun)
-        hooked: requests.Response = dispatch_hook(  # type: ignore[no-untyped-call]
+        hooked: requests.Response = dispatch_hook(  # type: ignore[no-untyped-call]  # requests leaves it untyped
             "response", request.hooks, response, **kwargs
         )
         return hooked

@@ -217,7 +217,7 @@ class CurlAdapter(BaseAdapter):
         if flow.side is not None:
             flow.side.flush()
             response.side, response.size, response.sha256 = flow.side, flow.size, flow.digest.hexdigest()
-        response.connection = self  # type: ignore[assignment]
+        response.connection = self  # type: ignore[assignment]  # its stub wants HTTPAdapter
         return response
 
     def build_response(self, request: requests.PreparedRequest, reply: Any) -> CurlResponse:
@@ -225,7 +225,7 @@ class CurlAdapter(BaseAdapter):
         head = [f"HTTP/1.1 {reply.status} {reply.reason or ''}\r\n".encode("latin-1")]
         head += [f"{name}: {value}\r\n".encode("latin-1") for name, value in reply.headers.items()]
         response = CurlResponse(request, reply.status, head, reply.read(decode_content=True))
-        response.connection = self  # type: ignore[assignment]
+        response.connection = self  # type: ignore[assignment]  # its stub wants HTTPAdapter
         return response
 
     def close(self) -> None:

@@ -160,7 +160,7 @@ class FaultServer:
             return self.failures[key] <= times
 
     def _start(self, target: object, *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
+        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]  # any callable
         self._threads.append(thread)
         thread.start()
 

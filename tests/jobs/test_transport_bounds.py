@@ -54,7 +54,7 @@ def test_the_deadline_ends_a_slow_upload() -> None:
 
     with FaultServer() as server:
         request = requests.Request("POST", server.url(), headers={"Content-Length": "1000000"}).prepare()
-        request.body = Slow()  # type: ignore[assignment]
+        request.body = Slow()  # type: ignore[assignment]  # file-like
         with pytest.raises(requests.exceptions.ReadTimeout):
             adapter().send(request, bounds=Bounds(0.3))
 
@@ -75,7 +75,7 @@ def test_a_body_beyond_its_bound_is_cut_off_with_flat_memory(path: str, spilled:
     with FaultServer() as server:
         before = resident()
         with pytest.raises(BodyTooLarge) as caught:
-            call(adapter(), server.url(path), bounds=Bounds(60.0, max_bytes=8 * MIB, spill=spill))  # type: ignore[arg-type]
+            call(adapter(), server.url(path), bounds=Bounds(60.0, max_bytes=8 * MIB, spill=spill))  # type: ignore[arg-type]  # lacks on purpose
         assert resident() - before < 64 * MIB
     assert caught.value.__dict__["sent"] is True
     assert hole.taken <= 8 * MIB

@@ -1,6 +1,7 @@
 """What goes over the wire and back, whole: bodies, attachments, redirects, and servers that mean no good."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,10 @@ def test_the_attachment_of_a_failed_job_lies_beside_it_in_failed(tmp_path: Path)
         daemon.attach("scan.bin", b"data")
         daemon.drop("upload", {"method": "PUT", "url": server.url("/status/404"), "file": "scan.bin"})
         assert daemon.answer("upload")["status"] == "failed"
-        assert daemon.files("failed") == {"upload.json", "scan.bin"}
+        job = json.loads((daemon.spool / "failed" / "upload.json").read_bytes())
+        # Under the job's own name, so that another job's scan.bin cannot take its place.
+        assert daemon.files("failed") == {"upload.json", job["file"]}
+        assert (daemon.spool / "failed" / job["file"]).read_bytes() == b"data"
         assert not daemon.files("inbox") | daemon.files("active")
 
 
