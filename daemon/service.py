@@ -15,6 +15,11 @@ from inboxd.daemon.house import House
 from inboxd.daemon.log import start
 from inboxd.daemon.spool import SpoolError
 
+# Seconds after which a thread that computes hands the interpreter on. Python's own 5 ms are longer than the slots of an
+# API at 1000/s: a worker with a permit in hand would miss its time. Measured: 98 % of that rate instead of 94 %, for
+# about a tenth of the speed of a batch.
+SWITCH_INTERVAL = 0.0005
+
 
 def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
     """Run a daemon until it is told to stop; gives the exit status: 0 in good order, 1 when it cannot start.
@@ -22,6 +27,7 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
     `read` reads the config anew, on SIGHUP; it raises ConfigError.
     """
     _allow_many_files()
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         logs = start(config.log.level, config.log.format, config.log.file)
     except OSError as error:

@@ -19,15 +19,26 @@ if TYPE_CHECKING:
     from inboxd.jobs.clock import Clock
     from inboxd.jobs.task import Task
 
-# As long as this a worker may be late and the calls it missed are still made up for. A sliding second may be over its
-# limit by 2 %; half of that is left to the wire, where calls that were permitted evenly bunch up.
-CATCH_UP = 0.01
+# A worker that wakes late makes up for the calls it missed, up to a bound: a sliding second may be over its limit by
+# 2 % and one call. Some calls of that are left to the wire, where calls that were permitted evenly bunch up.
+OVER = 0.02
+LEFT_TO_THE_WIRE = 3.0
+# Where that leaves nothing, a part of the one call; at low rates less of it, so that no two calls follow at once.
+OF_THE_ONE_CALL = 0.9
+HALF_A_CALL = 0.5
+SOON, LATEST = 0.009, 0.05
 # By this part of a slot one may be early, or rounding would keep it shut at the very moment it opens.
 ROUNDING = 1e-4
 # How far ahead a task for which there is no room may be sent: once an hour it may ask again.
 FARTHEST = 3600.0
 # Weight of the newest interval in the running mean of the intervals between ended tasks.
 NEWEST = 0.05
+
+
+def catch_up(rate: float) -> float:
+    """Say for how many seconds slots that nobody took are kept, at `rate` calls a second."""
+    calls = max(OVER * rate - LEFT_TO_THE_WIRE, min(OF_THE_ONE_CALL, SOON * rate), min(HALF_A_CALL, LATEST * rate))
+    return calls / rate
 
 
 class Pace:
@@ -37,7 +48,7 @@ class Pace:
         self._clock = clock
         self.limited_at_all = api.rate is not None
         self._rate = api.rate.per_second if api.rate else 1.0
-        self._depth = float(api.burst or 1 + self._rate * CATCH_UP)
+        self._depth = float(api.burst or 1 + self._rate * catch_up(self._rate))
         # Its stubs leave out the plain attributes that hold its window: `last_reset` is the last slot taken.
         limiter: Any = limits(calls=1 if api.rate else sys.maxsize, period=1, clock=lambda: 0)
         if api.rate is not None:
