@@ -208,8 +208,9 @@ class Batch:
         """Publish the body of a line that has no place in the answer; gives its file name."""
         response, line = answer.response, answer.line or 0
         if response is None or not (response.side or response.binary):
-            # An attempt that was not the last may have left the beginning of a body.
-            self._spool.unstage(f"{self.claim.token}:{line}", BODY)
+            if len(answer.attempts) > 1:
+                # An attempt that was not the last may have left the beginning of a body.
+                self._spool.unstage(f"{self.claim.token}:{line}", BODY)
             return None
         return self._spool.publish_body(self.claim, line, response.side, response.body)
 
