@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.rig import Call, Daemon, Outcome, Server, wait_until
 
 # Workers (16 threads and a third more), answers that wait for the outbox, and a group being committed.
-MOST_IN_FLIGHT = 22 + 2 * 48
+MOST_IN_FLIGHT = 22 + 2 * 128
 
 
 def burst(folder: Path) -> Outcome:

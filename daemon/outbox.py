@@ -17,9 +17,9 @@ from inboxd.daemon.spool import Spool
 
 log = logging.getLogger("inboxd.outbox")
 
-# Answers that are made but not yet staged. Small, because a crash makes their calls twice; large enough
-# for groups in which an fsync is shared by many (32 reach what 128 do, by measurement).
-WAITING = 48
+# Answers that are made but not yet staged. A crash makes their calls once more, so there should be few; but workers
+# wait when it is reached, and a disk that takes a tenth of a second for one sync must not slow an API at 1000/s.
+WAITING = 128
 # Seconds between attempts while the disk refuses.
 PATIENCE = 1.0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inboxd.daemon.disk import Disk
-from inboxd.daemon.outbox import Outbox
+from inboxd.daemon.outbox import WAITING, Outbox
 from inboxd.daemon.settlement import Answered
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.result import Answer
@@ -148,7 +148,7 @@ def test_a_mistake_in_telling_does_not_end_the_thread(office: Office) -> None:
 
 
 def test_who_hands_over_too_much_waits(office: Office) -> None:
-    jobs = [office.job(f"a{number}") for number in range(49)]
+    jobs = [office.job(f"a{number}") for number in range(WAITING + 1)]
 
     def hand_over() -> None:
         for job in jobs:
@@ -161,7 +161,7 @@ def test_who_hands_over_too_much_waits(office: Office) -> None:
     office.outbox.start()
     blocked.join(20)
     assert not blocked.is_alive()
-    assert eventually(lambda: len(office.files("outbox")) == 49)
+    assert eventually(lambda: len(office.files("outbox")) == WAITING + 1)
 
 
 def test_a_batch_put_many_times_is_committed_once_in_a_group(office: Office) -> None:
