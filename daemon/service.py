@@ -17,7 +17,7 @@ from inboxd.daemon.spool import SpoolError
 
 # Seconds after which a thread that computes hands the interpreter on. Python's own 5 ms are longer than the slots of an
 # API at 1000/s: a worker with a permit in hand would miss its time. Measured: 98 % of that rate instead of 94 %, for
-# about a tenth of the speed of a batch.
+# about an eighth of the speed of a batch.
 SWITCH_INTERVAL = 0.0005
 
 
