@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import orjson
 
 from inboxd.cache.key import is_secret, redact
+from inboxd.jobs.result import isotime
 
 # A record as it waits for its turn: epoch seconds, level, event, fields.
 Entry = tuple[float, str, str, dict[str, Any]]
@@ -27,6 +27,8 @@ ORDER = ("id", "name", "line", "api", "attempt", "status", "fault", "ms")
 _PLACED = frozenset({*ORDER, "ts", "level", "event"})
 # journald cuts lines at 48 KiB (LineMax=), and escaping may double a text.
 LONGEST_VALUE = 16_384
+# Longer texts hardly ever come again.
+USUAL_LENGTH = 100
 
 _HIDDEN = "***"
 _SECRETS = re.compile(
@@ -51,7 +53,7 @@ _FAR = re.compile(rf"[{_UNSAFE}]")
 def logfmt(entry: Entry) -> str:
     """Give the entry as `ts=… level=… event=… id=…`, without a newline; fields that are None are left out."""
     at, level, event, fields = entry
-    line = f"ts={stamp(at)} level={level} event={_text(event)}"
+    line = f"ts={isotime(at)} level={level} event={_text(event)}"
     for name, value in _ordered(fields):
         start, secret = _known(name)
         line += start + (_HIDDEN if secret else _text(value))
@@ -61,15 +63,9 @@ def logfmt(entry: Entry) -> str:
 def json_line(entry: Entry) -> str:
     """Give the entry as a JSON object, without a newline; fields that are None are left out."""
     at, level, event, fields = entry
-    shown = {"ts": stamp(at), "level": level, "event": masked(event)}
+    shown = {"ts": isotime(at), "level": level, "event": masked(event)}
     shown.update((name, _HIDDEN if _known(name)[1] else _plain(value)) for name, value in _ordered(fields))
     return _json(shown)
-
-
-def stamp(at: float) -> str:
-    """Give epoch seconds as an instant in UTC with milliseconds (RFC 3339)."""
-    thousandths = int(at * 1000)
-    return f"{_second(thousandths // 1000)}.{thousandths % 1000:03d}Z"
 
 
 def masked(text: str) -> str:
@@ -102,15 +98,10 @@ def _known(name: str) -> tuple[str, bool]:
     return f" {re.sub(r'[^a-zA-Z0-9_.-]', '_', name)}=", is_secret(name)
 
 
-@lru_cache(maxsize=4)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-
-
 def _text(value: Any) -> str:
     """Write a value of logfmt."""
     if isinstance(value, str):
-        return value if _plain_text(value) else _quoted(masked(value))
+        return value if _plain_text(value) else _shown(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -119,6 +110,16 @@ def _text(value: Any) -> str:
         return repr(round(value, 3))
     plain = _plain(value)
     return _quoted(plain if isinstance(plain, str) else _json(plain))
+
+
+def _shown(text: str) -> str:
+    return _shown_before(text) if len(text) <= USUAL_LENGTH else _quoted(masked(text))
+
+
+@lru_cache(maxsize=1024)
+def _shown_before(text: str) -> str:
+    """Write what comes again and again: the names of APIs, which are URLs, and what our own lines say."""
+    return _quoted(masked(text))
 
 
 def _quoted(text: str) -> str:

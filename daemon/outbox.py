@@ -58,15 +58,13 @@ class Outbox:
         self._pause = pause
         self._waiting: queue.Queue[Settlement | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
-        self._unsettled = 0
-        self._count = threading.Lock()
         self.trouble: str | None = None
         self.committed = 0
 
     @property
     def idle(self) -> bool:
         """Tell whether everything that was put is settled."""
-        return self._unsettled == 0
+        return not self._waiting.unfinished_tasks
 
     @property
     def alive(self) -> bool:
@@ -79,8 +77,6 @@ class Outbox:
 
     def put(self, settlement: Settlement) -> None:
         """Hand over a settlement."""
-        with self._count:
-            self._unsettled += 1
         self._waiting.put(settlement)
 
     def stop(self) -> None:
@@ -96,6 +92,7 @@ class Outbox:
                 self._insist(list(dict.fromkeys(group)))
                 self._take_off(len(group))
             if not more:
+                self._waiting.task_done()
                 return
 
     def _gather(self) -> tuple[list[Settlement], bool]:
@@ -153,8 +150,8 @@ class Outbox:
 
     def _take_off(self, settled: int) -> None:
         self.committed += settled
-        with self._count:
-            self._unsettled -= settled
+        for _ in range(settled):
+            self._waiting.task_done()
 
 
 def stage(spool: Spool, group: list[Settlement]) -> None:

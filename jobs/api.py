@@ -24,6 +24,9 @@ KNOWN_ORIGINS = 10_000
 
 _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)
 
+# Scheme and authority, as far as the path, the query or the fragment.
+_PLACE = re.compile(r"[^/?#]*//[^/?#]*")
+
 
 class Policy(BaseModel):
     """How an API is called: what `[defaults]` may say, and what each `[api.NAME]` may say otherwise."""
@@ -95,14 +98,13 @@ class Apis:
 
 def origin(url: str) -> str:
     """Give scheme, host and port of `url` (RFC 6454 4), lower case, without a default port or user."""
-    scheme, _, rest = url.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    return _origin(scheme, authority)
+    place = _PLACE.match(url)
+    return _origin(place[0] if place else url)
 
 
 @lru_cache(maxsize=KNOWN_ORIGINS)
-def _origin(scheme: str, authority: str) -> str:
-    scheme = scheme.lower()
+def _origin(place: str) -> str:
+    scheme, _, authority = place.lower().partition("://")
     host = authority.rpartition("@")[2].lower()
     default = f":{DEFAULT_PORTS.get(scheme, 0)}"
     return f"{scheme}://{host.removesuffix(default).removesuffix(':')}"

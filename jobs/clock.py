@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 
 class Clock:
-    """Two times: `wall` stamps files and answers, `mono` measures waits and never jumps."""
+    """Two times: `wall` stamps files and answers, `mono` measures waits and never jumps.
 
-    def wall(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
+    `wall()` gives seconds since the epoch, `mono()` seconds since some fixed moment.
+    """
 
-    def mono(self) -> float:
-        """Seconds since some fixed moment."""
-        return time.monotonic()
+    # The functions themselves: each job asks a dozen times.
+    wall: Callable[[], float] = staticmethod(time.time)
+    mono: Callable[[], float] = staticmethod(time.monotonic)
 
 
 class FakeClock(Clock):
@@ -23,14 +23,8 @@ class FakeClock(Clock):
     def __init__(self, wall: float = 1_800_000_000.0, mono: float = 1000.0) -> None:
         self._wall = wall
         self._mono = mono
-
-    def wall(self) -> float:
-        """Seconds since the epoch."""
-        return self._wall
-
-    def mono(self) -> float:
-        """Seconds since some fixed moment."""
-        return self._mono
+        self.wall = lambda: self._wall
+        self.mono = lambda: self._mono
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass."""

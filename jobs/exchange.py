@@ -28,6 +28,7 @@ from inboxd.cache.key import redact
 from inboxd.jobs import faults, transport
 from inboxd.jobs.api import Api, origin
 from inboxd.jobs.body import Segments, of_multipart
+from inboxd.jobs.fieldlines import Fields
 from inboxd.jobs.fields import url as checked_url
 from inboxd.jobs.job import Job
 from inboxd.jobs.result import Response
@@ -93,8 +94,12 @@ def _prepared(job: Job, api: Api, request_id: str) -> Call:
     url, credentials = _without_userinfo(job.url)
     if job.query:
         url = _with_query(url, job.query)
-    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict(
-        {"User-Agent": USER_AGENT, "Accept": "*/*", "Idempotency-Key": request_id}
+    headers = Fields(
+        {
+            "user-agent": ("User-Agent", USER_AGENT),
+            "accept": ("Accept", "*/*"),
+            "idempotency-key": ("Idempotency-Key", request_id),
+        }
     )
     if api.headers:
         headers.update(api.headers)

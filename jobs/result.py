@@ -6,9 +6,10 @@ credentials and cookies are redacted before they come here or, for what the serv
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 
@@ -187,7 +188,13 @@ class Answer:
 
 def isotime(moment: float) -> str:
     """Give epoch seconds as ISO 8601 in UTC with milliseconds."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    thousandths = int(moment * 1000)
+    return f"{_second(thousandths // 1000)}.{thousandths % 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _redact(headers: Mapping[str, str]) -> dict[str, str]:

@@ -59,6 +59,9 @@ class Sender:
 def _record(task: Task, attempt: Attempt) -> None:
     shown = attempt.to_dict()
     task.attempts.append(shown)
-    if log.isEnabledFor(logging.INFO):
+    # An only attempt that went well is told by its answer's line.
+    plain = attempt.fault is None and attempt.redirect is None and len(task.attempts) == 1
+    level = logging.DEBUG if plain else logging.WARNING if attempt.fault else logging.INFO
+    if log.isEnabledFor(level):
         fields = {**task.log_fields, "attempt": len(task.attempts), **shown}
-        log.log(logging.WARNING if attempt.fault else logging.INFO, "attempt", extra={"fields": fields})
+        log.log(level, "attempt", extra={"fields": fields})

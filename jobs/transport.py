@@ -90,10 +90,11 @@ class _Handle:
             setopt(pycurl.CUSTOMREQUEST, checked_method(method))
             self._method = method
         if lines != self._lines:
-            # An empty list would be taken for nothing to do, and the last request's headers sent again.
-            self.curl.unsetopt(pycurl.HTTPHEADER)
             if lines:
                 setopt(pycurl.HTTPHEADER, lines)
+            else:
+                # An empty list would be taken for nothing to do, and the last request's headers sent again.
+                self.curl.unsetopt(pycurl.HTTPHEADER)
             self._lines = lines
         deadline_ms = max(1, int(bounds.deadline * 1000))
         if deadline_ms != self._deadline_ms:

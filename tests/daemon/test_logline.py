@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inboxd.daemon.logline import LONGEST_VALUE, Entry, json_line, logfmt, masked, stamp
+from inboxd.daemon.logline import LONGEST_VALUE, Entry, json_line, logfmt, masked
+from inboxd.jobs.result import isotime
 
 AT = 1795334400.1239
 
@@ -32,7 +33,7 @@ def test_keys_stand_in_their_order_and_the_rest_as_given() -> None:
 
 
 def test_instants_are_utc_with_milliseconds() -> None:
-    assert stamp(AT) == "2026-11-22T08:00:00.123Z"
+    assert isotime(AT) == "2026-11-22T08:00:00.123Z"
 
 
 @pytest.mark.parametrize(
