@@ -22,6 +22,7 @@ import orjson
 
 from inboxd.daemon.lines import Line, Lines
 from inboxd.daemon.names import Claim
+from inboxd.daemon.ready import Back, Ready
 from inboxd.daemon.settlement import BODY, FAILED, LINES, PART, SUMMARY, log_answer, publish_batch
 from inboxd.daemon.spool import Unfit
 from inboxd.daemon.worker import NotYet, Worker
@@ -38,6 +39,10 @@ log = logging.getLogger("inboxd.batch")
 # this, and the batch waits for some to be through.
 REMEMBERED = 50_000
 FIRST_ERRORS = 10
+# A longer line is not given to another process.
+LONGEST_SHARED = 16 * 1024
+# So many more lines given back than answered by other processes, and they are not asked again.
+TOLD_ENOUGH = 64
 UNANSWERED, DONE, NOT_DONE = 0, 1, 2
 
 # Our own answers, of which only this is needed; quotes inside values are escaped, so nothing else can look like it.
@@ -63,9 +68,12 @@ class Batch:
         self._in_hand: Line | None = None
         self._begun = 0
         self._at_end = False
-        # The answering side: made, appended, and how many of those begun have ended.
-        self._made: deque[Answer] = deque()
-        self._appended: list[Answer] = []
+        # Whether lines are only for this process: the other ones gave most of them back.
+        self._ours = False
+        self._helped = 0
+        # The answering side: made here or by another process, appended, and how many of those begun have ended.
+        self._made: deque[Answer | Ready] = deque()
+        self._appended: list[Answer | Ready] = []
         self._ended = 0
         self._summed_up = False
         self._size = self._recall()
@@ -96,6 +104,7 @@ class Batch:
         """Set up to `most` lines to work; gives when to come again: `now` for at once, inf for when there is room."""
         while self._returned:
             self._wait(*self._returned.popleft())
+        self._share_out(now)
         for _ in range(most):
             line = self._in_hand or self._next(now)
             if line is None:
@@ -107,6 +116,34 @@ class Batch:
                 return inf
             self._in_hand = None
         return now
+
+    def _share_out(self, now: float) -> None:
+        """Give lines to other processes, as many as these have room for."""
+        crew = self._worker.crew
+        while crew is not None and not self._ours and self._in_hand is None and (room := crew.room):
+            lines: list[Line] = []
+            while len(lines) < room and (line := self._next(now)) is not None:
+                if line.ours or len(line.data) > LONGEST_SHARED:
+                    self._in_hand = line
+                    break
+                lines.append(line)
+            if lines:
+                crew.hand_out(self, (self.claim.name, self.claim.token), lines)
+            if len(lines) < room:
+                return
+
+    def came_back(self, line: Line, back: Back) -> None:
+        """Take back a line that another process was given; one that it could not call at all is for this one."""
+        line.attempts, line.tried, line.ours = back.attempts, back.tried, back.ours
+        self._helped -= 1
+        self._ours = self._ours or self._helped < -TOLD_ENOUGH
+        self._returned.append((line, self._worker.clock.wall() + back.wait))
+
+    def came(self, ready: list[Ready]) -> None:
+        """Take answers that another process has made."""
+        self._helped += len(ready)
+        self._made.extend(ready)
+        self._worker.outbox.put(self)
 
     def _wait(self, line: Line, due: float) -> None:
         line.data = b""
@@ -196,13 +233,20 @@ class Batch:
             made.append(self._made.popleft())
         if made:
             try:
-                data = b"".join(answer.to_json(self._body(answer)) + b"\n" for answer in made)
+                data = b"".join(map(self._line_of, made))
                 self._size = self._spool.append_part(self.claim, PART, data, self._size)
             except BaseException:
                 self._made.extendleft(reversed(made))
                 raise
             self._appended.extend(made)
         return []
+
+    def _line_of(self, made: Answer | Ready) -> bytes:
+        if isinstance(made, Ready):
+            if made.body:
+                self._spool.publish_staged_body(self.claim, made.line)
+            return made.data
+        return made.to_json(self._body(made)) + b"\n"
 
     def _body(self, answer: Answer) -> str | None:
         """Publish the body of a line that has no place in the answer; gives its file name."""
@@ -216,14 +260,18 @@ class Batch:
 
     def settle(self) -> None:
         """Count what was appended, and end the batch when that was the last of it."""
-        for answer in self._appended:
-            self._note(answer.line or 0, answer.status)
-            self._ended += 1
-            if not answer.ok and len(self._first_errors) < FIRST_ERRORS:
-                self._first_errors.append(_error_of(orjson.loads(answer.to_json())))
         answers, self._appended = self._appended, []
         for answer in answers:
-            log_answer(answer)
+            self._note(answer.line or 0, answer.status)
+            self._ended += 1
+            if answer.status != "done" and len(self._first_errors) < FIRST_ERRORS:
+                data = answer.data if isinstance(answer, Ready) else answer.to_json()
+                self._first_errors.append(_error_of(orjson.loads(data)))
+            if isinstance(answer, Answer):
+                log_answer(answer)
+        lines = [one.logged for one in answers if isinstance(one, Ready) and one.logged]
+        if lines and self._worker.crew is not None:
+            self._worker.crew.on_log(lines)
         if self._at_end and self._ended == self._begun and not self.finished:
             self._finish()
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import inboxd
 from inboxd.daemon.config import Config, ConfigError
+from inboxd.daemon.cores import stay_on
+from inboxd.daemon.crew import Crew
 from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.disk import Disk
 from inboxd.daemon.inflight import Inflight
@@ -39,7 +41,10 @@ AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain")
 
 
 class House:
-    """One daemon on one spool. `read` reads the config anew; `on_level` is told of another log level."""
+    """One daemon on one spool.
+
+    `read` reads the config anew; `on_level` is told of another log level; `on_log` takes other processes' lines of it.
+    """
 
     def __init__(
         self,
@@ -49,11 +54,13 @@ class House:
         clock: Clock | None = None,
         read: Callable[[], Config] | None = None,
         on_level: Callable[[Level], None] = lambda _: None,
+        on_log: Callable[[list[str]], None] = lambda _: None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.config = config
         self._read = read or (lambda: config)
         self._on_level = on_level
+        self._on_log = on_log
         self._pause = pause
         # Set by signal handlers: how often to stop was asked, and whether to reload.
         self._stops = 0
@@ -72,12 +79,18 @@ class House:
         config, spool, clock = self.config, self.spool, self.clock
         spool.make()
         spool.lock()
-        self.inflight = Inflight(spool, clock.wall())
+        mates = config.processes - 1
+        # Each process has its part of the calls at a time.
+        self._threads = -(-config.threads // config.processes)
+        if mates:
+            stay_on(0)
+        self.inflight = Inflight(spool, clock.wall(), mates)
         back = recover(spool)
         self.inflight.keep_only(spool.tokens())
         # Before there are any threads, for it may fail.
-        self.inflight.open(workers_for(config.threads))
+        self.inflight.open(workers_for(self._threads))
         self.outbox = Outbox(spool, hopeless=self._hopeless)
+        self.crew = self._crew()
         self.client = self._client()
         self._restore_lanes()
         deferred = Deferred(spool)
@@ -91,6 +104,7 @@ class House:
             config.quiet,
             note=deferred.note,
             wake=self._on_room,
+            crew=self.crew,
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self.outbox.start()
@@ -101,7 +115,7 @@ class House:
         config = self.config
         return ApiClient(
             config.apis,
-            threads=config.threads,
+            threads=self._threads,
             window=config.window,
             cache=self.spool.folder("cache"),
             allow=config.allow,
@@ -111,12 +125,29 @@ class House:
             clock=self.clock,
             marks=self.inflight,
             on_room=self._on_room,
+            on_rest=self.crew.rest,
             **config.defaults.model_dump(exclude_unset=True),
+        )
+
+    def _crew(self) -> Crew:
+        config = self.config
+        return Crew(
+            config.processes - 1,
+            config,
+            self._threads,
+            self.inflight,
+            self.clock,
+            wake=self._on_room,
+            on_log=self._on_log,
+            on_rest=self._rest_lane,
         )
 
     def _hopeless(self) -> bool:
         """Tell whether answers shall not wait for the disk: whoever stops us is in a hurry, or the spool is gone."""
         return self._in_a_hurry() or not self.spool.is_ours()
+
+    def _rest_lane(self, name: str, seconds: float) -> None:
+        self.client.rest(name, seconds)
 
     def _on_room(self) -> None:
         self.intake.wake()
@@ -155,6 +186,7 @@ class House:
         changes: dict[str, Any] = {name: getattr(new, name) for name in AT_RUN_TIME}
         changes["log"] = self.config.log.model_copy(update={"level": new.log.level})
         self.config = self.config.model_copy(update=changes)
+        self.crew.change(self.config)
         self.client.change(
             self.config.apis,
             allow=self.config.allow,
@@ -225,14 +257,18 @@ class House:
         """Stop, in an order that loses nothing.
 
         1. the intake, so that nothing new is claimed;
-        2. the client: calls under way get `drain` seconds, jobs not begun go back, cut ones are deferred;
+        2. the client and the other processes: calls under way get `drain` seconds, jobs not begun go back, cut ones
+           are deferred;
         3. the outbox, when nobody has an answer for it any more;
         4. the batches, whose last answers are in now;
         5. the state files, the mark that this was no crash, the lock.
         """
         log.info("stopping", extra={"fields": {"running": self.client.queue.running}})
         self.intake.stop()
+        self.crew.stop(self.config.drain)
+        until = self.clock.mono() + self.config.drain
         self.cut = self.client.close(self.config.drain, self._in_a_hurry)
+        self.crew.join(max(until - self.clock.mono(), 0.0), self._in_a_hurry)
         self.outbox.stop()
         self.intake.batches.stop()
         if self.spool.is_ours():

@@ -31,6 +31,8 @@ class Line:
     whole: bool = True
     attempts: list[dict[str, Any]] = field(default_factory=list)
     tried: int = 0
+    # Whether only this process may work on it.
+    ours: bool = False
 
     @property
     def blank(self) -> bool:

@@ -15,7 +15,7 @@ import traceback
 from collections import deque
 from contextlib import suppress
 from time import time
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from inboxd.daemon.logline import Entry, Format, json_line, logfmt
 
@@ -37,6 +37,12 @@ _LEVELS = {
     logging.WARNING: "warning",
     logging.ERROR: "error",
     logging.CRITICAL: "critical",
+}
+_NUMBERS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
 }
 # What every record would carry and no line shows, 2 µs of 8 for each. The switches are the standard library's own
 # (Logging HOWTO, "Optimization") and the whole process's, so they are set back when the log ends.
@@ -98,14 +104,25 @@ class Sink:
                 self._fd, self._torn = fd, False
 
 
+class Lines(Protocol):
+    """Where finished lines go."""
+
+    def write(self, lines: list[str]) -> bool:
+        """Write whole lines; says whether all of them went out."""
+
+    def close(self) -> None:
+        """Write no more."""
+
+
 class Logs(logging.Handler):
     """The running log: a handler for any number of threads, and the thread that writes."""
 
-    def __init__(self, sink: Sink, line: Format) -> None:
+    def __init__(self, sink: Lines, line: Format) -> None:
         super().__init__()
         self._sink = sink
         self._line = line
-        self._waiting: deque[Entry] = deque()
+        # A record that waits to be brought to a line, or a line that another process has made.
+        self._waiting: deque[Entry | str] = deque()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._counting = threading.Lock()
@@ -141,6 +158,19 @@ class Logs(logging.Handler):
         if not self._wake.is_set():
             self._wake.set()
         return True
+
+    def take(self, lines: list[str]) -> None:
+        """Take lines that another process of ours has made; never waits."""
+        room = ROOM - len(self._waiting)
+        if len(lines) > room:
+            self._drop(len(lines) - max(room, 0))
+        self._waiting.extend(lines[: max(room, 0)])
+        self._wake.set()
+
+    @staticmethod
+    def shows(level: Level) -> bool:
+        """Tell whether records of our loggers of that level are shown."""
+        return _OURS.isEnabledFor(_NUMBERS[level])
 
     def set_level(self, level: Level) -> None:
         """Show records of our loggers from `level` on."""
@@ -185,7 +215,9 @@ class Logs(logging.Handler):
         else:
             self._drop(len(entries) - bool(untold))
 
-    def _one_line(self, entry: Entry) -> str:
+    def _one_line(self, entry: Entry | str) -> str:
+        if isinstance(entry, str):
+            return entry
         try:
             return self._line(entry)
         except Exception as error:

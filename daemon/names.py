@@ -87,6 +87,11 @@ def part(claim: Claim, suffix: str) -> str:
     return f".{claim.name}~{claim.token}{suffix}"
 
 
+def body_of_line(name: str, token: str, number: int) -> str:
+    """Give the name of the body of a batch's line, which no other batch can have."""
+    return f"{name}~{token}.{number}.body"
+
+
 def attached(claim: Claim, name: str) -> str:
     """Give the name in active/ of an attachment."""
     return f"~{claim.token}@{name}"

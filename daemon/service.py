@@ -34,7 +34,7 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
         return _refuse(f"{config.log.file}: cannot write the log: {error.strerror}")
     try:
         try:
-            house = House(config, read=read, on_level=logs.set_level, pause=_pause())
+            house = House(config, read=read, on_level=logs.set_level, on_log=logs.take, pause=_pause())
             signal.signal(signal.SIGHUP, lambda *_: house.reload_soon())
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: house.stop())

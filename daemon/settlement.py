@@ -203,7 +203,12 @@ def with_trace(spool: Spool, claim: Claim, trace: dict[str, Any], *, failed: boo
 
 def log_answer(answer: Answer) -> None:
     """Write the last line of a job's life into the log."""
-    fields = {
+    log.info("answered", extra={"fields": answer_fields(answer)})
+
+
+def answer_fields(answer: Answer) -> dict[str, Any]:
+    """Give what the log says of an answer."""
+    return {
         "id": answer.id,
         "name": answer.name,
         "line": answer.line,
@@ -216,4 +221,3 @@ def log_answer(answer: Answer) -> None:
         "error": answer.error.message if answer.error else None,
         "ms": round((answer.finished - answer.received) * 1000, 1),
     }
-    log.info("answered", extra={"fields": fields})

@@ -253,7 +253,12 @@ class Spool(Folders):
             # A close that fails cannot be repeated; a flush can.
             side.flush()
             side.close()
-        name = f"{claim.name}~{claim.token}.{line}.body"
+        return self.publish_staged_body(claim, line)
+
+    def publish_staged_body(self, claim: Claim, line: int) -> str:
+        """Put the staged body of one line into the outbox, if it is still there, and give its file name."""
+        staged = self.staging(f"{claim.token}:{line}", ".body")
+        name = names.body_of_line(claim.name, claim.token, line)
         with suppress(FileNotFoundError):
             self.disk.sync([staged], self.staged)
             self.disk.rename(staged, os.path.join(self.outbox, name))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO
 
+from inboxd.daemon.crew import Crew
 from inboxd.daemon.inflight import CRASHES
 from inboxd.daemon.lines import is_array
 from inboxd.daemon.names import Claim, is_job
@@ -57,7 +58,7 @@ class Worker:
     """Carries jobs from their claim to their settlement.
 
     `crashes` are those of earlier runs by token, `max_job` is in bytes, `quiet` in seconds. `note` is told of each file
-    that was deferred; `wake` wakes the intake.
+    that was deferred; `wake` wakes the intake, `crew` are processes that help with batches.
     """
 
     spool: Spool
@@ -69,6 +70,7 @@ class Worker:
     quiet: float
     note: Callable[[str, float], None]
     wake: Callable[[], None]
+    crew: Crew | None = None
     suspects: deque[Future[Answer]] = field(default_factory=deque)
 
     def take(self, claim: Claim, now: float) -> None:

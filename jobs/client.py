@@ -67,6 +67,7 @@ class ApiClient:
         clock: Clock | None = None,
         marks: Marks | None = None,
         on_room: Callable[[], None] = lambda: None,
+        on_rest: Callable[[str, float], None] = lambda *_: None,
         **defaults: Any,
     ) -> None:
         workers = workers_for(threads)
@@ -78,12 +79,13 @@ class ApiClient:
         self._marks = marks or NoMarks()
         self.queue = LaneQueue(self._new_lane, workers=workers, window=window, clock=self.clock, on_room=on_room)
         self._at_work: dict[int, Task] = {}
+        self._on_rest = on_rest
         self._closed = False
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._serving = [self._executor.submit(self._serve, number) for number in range(workers)]
 
     def _new_lane(self, api: Api) -> Lane:
-        return Lane(api, self._sender.attempt, self.clock)
+        return Lane(api, self._sender.attempt, self.clock, self._on_rest)
 
     # -- jobs in ------------------------------------------------------------------------------------------
 
@@ -289,6 +291,25 @@ class ApiClient:
         """Let the lane of that name go on where it was `elapsed` seconds ago, when its `state` was taken."""
         if (api := self.apis.find(name)) is not None:
             self.queue.lane(api).restore(dict(state), elapsed, self.clock.mono())
+
+    def rest(self, name: str, seconds: float) -> None:
+        """Let the lane of that name rest, because another process that calls the same API was told to."""
+        if (api := self.apis.find(name)) is not None:
+            self.queue.lane(api).rest(self.clock.mono() + seconds)
+
+    def rests(self, api: Api) -> bool:
+        """Tell whether the lane of an API rests, or only probes it."""
+        lane = self.queue.lane(api)
+        return bool(lane.trips) or self.clock.mono() < lane.rest_until
+
+    def give_back(self, name: str) -> None:
+        """Postpone all that waits in the lane of that name until it will have rested."""
+        if (api := self.apis.find(name)) is None:
+            return
+        wait = max(self.queue.lane(api).rest_until - self.clock.mono(), 0.0)
+        for task in self.queue.drain(api):
+            self._give_up(task, task.postponed(wait))
+            self.queue.dismiss(task)
 
     def __enter__(self) -> Self:
         return self

@@ -36,9 +36,18 @@ class RetryLater(Exception):
 
 
 class Lane:
-    """One API's share of the engine. `send` makes one attempt of a task, and raises a Fault that `failed` has seen."""
+    """One API's share of the engine. `send` makes one attempt of a task, and raises a Fault that `failed` has seen.
 
-    def __init__(self, api: Api, send: Callable[[Lane, Task], Any], clock: Clock) -> None:
+    `on_rest` is told the lane's name, and for how long, when it goes to rest.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        send: Callable[[Lane, Task], Any],
+        clock: Clock,
+        on_rest: Callable[[str, float], None] = lambda *_: None,
+    ) -> None:
         self.api = api
         self.name = api.name
         self.held = 0
@@ -51,6 +60,7 @@ class Lane:
         self.wakes_at = inf
         self.in_rotation = False
         self._clock = clock
+        self._on_rest = on_rest
         # Workers report faults side by side; the waiting room is guarded by the queue's own lock.
         self._lock = threading.Lock()
         self.waiting = 0
@@ -206,8 +216,11 @@ class Lane:
         because its API was down. At most a whole round of probes is free, so that every job ends.
         """
         if fault.temporary:
+            rested = self.rest_until
             with self._lock:
                 self._note_temporary(fault, task, now)
+            if self.rest_until > rested:
+                self._on_rest(self.name, self.rest_until - now)
         elif fault.status is not None:
             # A permanent fault with a status is an answer too: the server is alive.
             self.succeeded()
@@ -224,6 +237,11 @@ class Lane:
         if task.probing or (not self.trips and self.faults >= self.api.trip):
             self.trips += 1
             self.rest_until = max(self.rest_until, now + self.api.backoff.wait(self.trips, random.random()))
+
+    def rest(self, until: float) -> None:
+        """Rest at least until then, because another process was told to."""
+        with self._lock:
+            self.rest_until = max(self.rest_until, until)
 
     # -- what the queue and the status page want to know ----------------------------------------------------
 

@@ -210,6 +210,11 @@ class LaneQueue(queue.Queue[Task]):
             self._rotation.look_at(old)
             self._tell_waiting()
 
+    def drain(self, api: Api) -> list[Task]:
+        """Take all waiting tasks out of the lane of an API; their places in the window are still theirs."""
+        with self.mutex:
+            return self._lane(api).drain()
+
     def close(self) -> list[Task]:
         """Serve nobody any more; gives all tasks that were still waiting."""
         with self.mutex:

@@ -57,14 +57,18 @@ def status(wire: "Wire", seen: "Seen") -> None:
 
 @_behaviour("flaky")
 def flaky(wire: "Wire", seen: "Seen") -> None:
-    """`/flaky/KEY?times=2&status=503`: fail the first `times` calls of KEY, then answer ok. Status 0: hang up."""
+    """`/flaky/KEY?times=2&status=503`: fail the first `times` calls of KEY, then answer ok. Status 0: hang up.
+
+    `&retry-after=2` goes with the failures.
+    """
     if not wire.server.fails_again(seen.path, int(seen.query.get("times", "1"))):
         ok(wire, seen)
         return
     code = int(seen.query.get("status", "503"))
     if code == 0:
         raise Hangup
-    wire.answer(b'{"ok": false}', code, (_JSON,))
+    again = (f"Retry-After: {seen.query['retry-after']}",) if "retry-after" in seen.query else ()
+    wire.answer(b'{"ok": false}', code, (_JSON, *again))
 
 
 @_behaviour("slow")

@@ -1,0 +1,243 @@
+"""The house's mates: further processes that make calls for it, so that more than one core is at work.
+
+They get lines of batches, some at a time, and only while there are many; whatever asks for more than a plain call comes
+back to the house. What can go wrong: a mate dies. Its lines are begun again by the house, and those that it was calling
+count as calls over which a process died.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+from inboxd.daemon.config import Config
+from inboxd.daemon.inflight import Inflight
+from inboxd.daemon.lines import Line
+from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
+from inboxd.jobs.clock import Clock
+
+log = logging.getLogger("inboxd.crew")
+
+# Lines in one message: enough that the message costs nothing, few enough that several mates get some.
+TOGETHER = 32
+# What one mate may have in hand: so many lines, and so many bytes of them that a message never waits for the socket.
+MOST_LINES = 4 * TOGETHER
+MOST_BYTES = 64 * 1024
+# A mate that has died is replaced so many seconds later.
+AGAIN = 10.0
+# What a mate is granted to come to its end, beyond the drain.
+GRACE = 2.0
+_BOOT = "import sys; sys.path[:] = {path!r}; from inboxd.daemon.mate import main; main({fd})"
+
+
+class Owner(Protocol):
+    """A batch, as the crew sees it."""
+
+    def came(self, ready: list[Ready]) -> None:
+        """Take answers."""
+
+    def came_back(self, line: Line, back: Back) -> None:
+        """Take a line back that got none."""
+
+
+class Mate:
+    """One further process, as the house sees it."""
+
+    def __init__(self, number: int, process: subprocess.Popen[bytes], link: Connection) -> None:
+        self.number = number
+        self.process = process
+        self.link = link
+        self.there = False
+        self.leaving = False
+        self.in_hand: dict[tuple[int, int], tuple[Owner, Line, int]] = {}
+        self.bytes = 0
+        self._sending = threading.Lock()
+
+    def tell(self, message: Work | Rest | Stop) -> None:
+        """Send it a message. One that is dying is noticed by its reader, who takes back all that it had in hand."""
+        with self._sending, contextlib.suppress(OSError):
+            self.link.send(message)
+
+    @property
+    def room(self) -> int:
+        """Say how many more lines it may get."""
+        return MOST_LINES - len(self.in_hand) if self.there and not self.leaving and self.bytes < MOST_BYTES else 0
+
+
+class Crew:
+    """Up to `size` mates, started when they are first wanted.
+
+    `wake` is called when one has room again, `on_log` gets their lines of the log, `on_rest` is told which lane is to
+    rest for how long.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        config: Config,
+        threads: int,
+        inflight: Inflight,
+        clock: Clock,
+        *,
+        wake: Callable[[], None],
+        on_log: Callable[[list[str]], None],
+        on_rest: Callable[[str, float], None],
+    ) -> None:
+        self._size = size
+        self._config = config
+        self._threads = threads
+        self._inflight = inflight
+        self._clock = clock
+        self._wake = wake
+        self.on_log = on_log
+        self._on_rest = on_rest
+        self._mates: dict[int, Mate] = {}
+        self._readers: list[threading.Thread] = []
+        # One lock for who has what: lines are handed out by the intake and come back on the readers' threads.
+        self._lock = threading.Lock()
+        self._start_at = 0.0
+        self._stopping = False
+
+    # -- handing out: on the intake's thread ------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """Say how many lines may be handed out now, at most TOGETHER; sees to it that there are mates."""
+        if not self._size or self._stopping:
+            return 0
+        if len(self._mates) < self._size and self._clock.mono() >= self._start_at:
+            self._start_missing()
+        return min(TOGETHER, max((mate.room for mate in self._mates.values()), default=0))
+
+    def hand_out(self, owner: Owner, batch: tuple[str, str], lines: list[Line]) -> None:
+        """Give lines to the mate that has the most room; `batch` is the name and the token of their claim."""
+        key = id(owner)
+        work = Work(key, *batch, [Asked(line.number, line.data, line.attempts, line.tried) for line in lines])
+        with self._lock:
+            mate = max(self._mates.values(), key=lambda one: one.room, default=None)
+            if mate is not None:
+                for line in lines:
+                    mate.in_hand[key, line.number] = (owner, line, len(line.data))
+                    mate.bytes += len(line.data)
+        if mate is None:
+            self._take_back([(owner, line) for line in lines])
+        else:
+            mate.tell(work)
+
+    @staticmethod
+    def _take_back(lines: list[tuple[Owner, Line]]) -> None:
+        for owner, line in lines:
+            owner.came_back(line, Back(line.number, 0.0, line.attempts, line.tried, ours=True))
+
+    def rest(self, name: str, seconds: float) -> None:
+        """Let all mates' lanes of that name rest."""
+        for mate in list(self._mates.values()):
+            mate.tell(Rest(name, seconds))
+
+    # -- their life -----------------------------------------------------------------------------------------------
+
+    def _start_missing(self) -> None:
+        self._start_at = self._clock.mono() + AGAIN
+        for number in range(1, self._size + 1):
+            if number not in self._mates:
+                try:
+                    self._start(number)
+                except OSError as error:
+                    log.error("cannot start a process", extra={"fields": {"error": error.strerror}})
+
+    def _start(self, number: int) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            boot = _BOOT.format(path=sys.path, fd=theirs.fileno())
+            process = subprocess.Popen(  # noqa: S603  # our own interpreter and code
+                [sys.executable, "-c", boot], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+        mate = Mate(number, process, Connection(ours.detach()))
+        mate.link.send((number, self._config, self._threads, self._inflight.page(number).path))
+        self._mates[number] = mate
+        reader = threading.Thread(target=self._read, args=(mate,), name=f"mate-{number}", daemon=True)
+        self._readers.append(reader)
+        reader.start()
+
+    def _read(self, mate: Mate) -> None:
+        """Take what one mate has to say, until it is gone."""
+        try:
+            while True:
+                self._take(mate, mate.link.recv())
+        except (EOFError, OSError):
+            pass
+        except Exception:
+            log.exception("a process speaks strangely", extra={"fields": {"mate": mate.number}})
+            mate.process.kill()
+        status = mate.process.wait()
+        with self._lock:
+            # Nobody hands out to it from here on.
+            self._mates.pop(mate.number, None)
+            left = list(mate.in_hand.values())
+        mate.link.close()
+        if not (self._stopping or mate.leaving) or status:
+            log.error("a process died", extra={"fields": {"mate": mate.number, "status": status, "lines": len(left)}})
+            self._inflight.noted(self._inflight.page(mate.number).left_behind(), self._clock.wall())
+        self._take_back([(owner, line) for owner, line, _ in left])
+        self._wake()
+
+    def _take(self, mate: Mate, done: Done) -> None:
+        if not mate.there:
+            mate.there = True
+            log.info("a process helps", extra={"fields": {"mate": mate.number, "pid": mate.process.pid}})
+        if done.log:
+            self.on_log(done.log)
+        for rest in done.rests:
+            self._on_rest(rest.name, rest.seconds)
+            for other in list(self._mates.values()):
+                if other is not mate:
+                    other.tell(rest)
+        for batch, ready in done.ready.items():
+            self._off(mate, batch, [one.line for one in ready])[0][0].came(ready)
+        for batch, backs in done.back.items():
+            lines = self._off(mate, batch, [back.number for back in backs])
+            for (owner, line), back in zip(lines, backs, strict=True):
+                owner.came_back(line, back)
+        self._wake()
+
+    def _off(self, mate: Mate, batch: int, numbers: list[int]) -> list[tuple[Owner, Line]]:
+        """Take lines off what a mate has in hand."""
+        with self._lock:
+            found = [mate.in_hand.pop((batch, number)) for number in numbers]
+            mate.bytes -= sum(size for _, _, size in found)
+        return [(owner, line) for owner, line, _ in found]
+
+    def change(self, config: Config) -> None:
+        """Go on under another config: those that know the old one come to their end, and others are started."""
+        self._config = config
+        for mate in list(self._mates.values()):
+            mate.leaving = True
+            mate.tell(Stop(config.drain))
+        self._start_at = 0.0
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def stop(self, drain: float) -> None:
+        """Let the mates begin nothing more; calls under way get `drain` seconds."""
+        self._stopping = True
+        for mate in list(self._mates.values()):
+            mate.tell(Stop(drain))
+
+    def join(self, seconds: float, hurry: Callable[[], bool]) -> None:
+        """Wait until all mates are gone; after `seconds`, or when it is urgent, they are killed."""
+        until = self._clock.mono() + seconds + GRACE
+        for mate in list(self._mates.values()):
+            while mate.process.poll() is None and self._clock.mono() < until and not hurry():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    mate.process.wait(0.05)
+            if mate.process.poll() is None:
+                mate.process.kill()
+        for reader in self._readers:
+            reader.join(GRACE)

@@ -1,0 +1,180 @@
+"""Several processes on one spool: the same answers as from one, whoever made the calls and whoever died over them."""
+
+import os
+import re
+import signal
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemonkit import CountingServer, Daemon, wait_until
+
+pytestmark = pytest.mark.journey
+
+TWO = "processes = 2\n"
+
+
+def mates(daemon: Daemon) -> list[int]:
+    """Return the process ids of the mates that were ever there."""
+    return [int(pid) for pid in re.findall(r'event="a process helps" .*pid=(\d+)', daemon.log)]
+
+
+def with_a_mate(daemon: Daemon, server: CountingServer) -> int:
+    """Work off a batch that brings a mate, and return its process id once it is there."""
+    daemon.drop("warm", *({"url": server.url("/ok/warm")} for _ in range(40)))
+    wait_until(lambda: mates(daemon), "a mate")
+    daemon.batch("warm")
+    return mates(daemon)[-1]
+
+
+def calls(server: CountingServer, path: str) -> list[Any]:
+    return [seen for seen in server.requests if seen.path.startswith(path)]
+
+
+def test_a_batch_is_answered_once_for_each_line_whatever_the_lines_are(tmp_path: Path) -> None:
+    """Plain ones, bad ones, binary and long bodies, failures for good and for now: as one process answers them."""
+    with (
+        CountingServer() as server,
+        Daemon(tmp_path, f"{TWO}inline = 1000\n[defaults]\nbackoff.first = 0.01\n") as daemon,
+    ):
+        with_a_mate(daemon, server)
+        kinds: list[Any] = [
+            {"url": server.url("/ok/{}")},
+            "no json {}",
+            {"url": server.url("/unknown/{}")},
+            {"url": server.url("/huge/{}?bytes=5000")},
+            {"url": server.url("/flaky/{}?times=1")},
+            {"url": server.url("/ok/{}"), "priority": 5},
+            {"url": server.url("/ok/{}"), "json": {"some": "body"}},
+        ]
+        lines = [fill(kinds[number % len(kinds)], number) for number in range(210)]
+        daemon.drop("mixed", *lines)
+        answers = daemon.batch("mixed")
+        assert [answer["line"] for answer in answers] == list(range(1, 211))
+        for number, answer in enumerate(answers):
+            check(answer, number % len(kinds), daemon)
+        times = [server.counts[f"/ok/{number}"] for number in range(210) if number % 7 in {0, 5, 6}]
+        assert set(times) == {1}
+        assert daemon.log.count("event=answered") == 40 + 210
+        assert daemon.stop() == 0
+
+
+def fill(kind: Any, number: int) -> Any:
+    if isinstance(kind, str):
+        return kind.replace("{}", str(number))
+    return {**kind, "url": kind["url"].replace("{}", str(number))}
+
+
+def check(answer: Any, kind: int, daemon: Daemon) -> None:
+    if kind == 1:
+        assert answer["status"] == "rejected"
+        assert "not JSON" in answer["error"]["message"]
+    elif kind == 2:
+        assert answer["status"] == "failed"
+        assert answer["response"]["status"] == 404
+    else:
+        assert answer["status"] == "done", answer
+        assert len(answer["attempts"]) == (2 if kind == 4 else 1)
+    if kind == 3:
+        assert (daemon.spool / "outbox" / answer["response"]["file"]).stat().st_size == 5000
+
+
+def test_a_mate_that_dies_takes_no_line_with_it(tmp_path: Path) -> None:
+    with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
+        mate = with_a_mate(daemon, server)
+        daemon.drop("orders", *({"url": server.url(f"/ok/{number}")} for number in range(700)))
+        wait_until(lambda: len(calls(server, "/ok/")) > 150, "some calls")
+        os.kill(mate, signal.SIGKILL)
+        assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 700
+        again = sum(server.counts[f"/ok/{number}"] - 1 for number in range(700))
+        # What one mate may have in hand.
+        assert again <= 128
+        assert 'event="a process died"' in daemon.log
+        assert daemon.stop() == 0
+
+
+def test_mates_end_with_the_house_and_their_lines_are_begun_again(tmp_path: Path) -> None:
+    with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
+        mate = with_a_mate(daemon, server)
+        daemon.drop("orders", *({"url": server.url(f"/ok/{number}")} for number in range(700)))
+        wait_until(lambda: len(calls(server, "/ok/")) > 150, "some calls")
+        daemon.kill()
+        wait_until(lambda: not Path(f"/proc/{mate}/cmdline").exists() or ended(mate), "the mate's end")
+        daemon.start()
+        answers = daemon.batch("orders")
+        assert [answer["status"] for answer in answers] == ["done"] * 700
+        keys = {seen.path: seen.headers["idempotency-key"] for seen in calls(server, "/ok/") if "warm" not in seen.path}
+        assert all(seen.headers["idempotency-key"] == keys[seen.path] for seen in server.requests if seen.path in keys)
+        assert daemon.stop() == 0
+
+
+def ended(pid: int) -> bool:
+    """Tell whether a process is one that nobody has waited for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_an_api_with_a_limit_is_called_by_one_process_alone(tmp_path: Path) -> None:
+    """Its pace and its concurrency are kept in one place."""
+    with CountingServer() as server:
+        limited = f'{TWO}[api.slow]\nbase_url = "{server.url("/ok/slow")}"\nconcurrency = 1\n'
+        with Daemon(tmp_path, limited) as daemon:
+            with_a_mate(daemon, server)
+            daemon.drop("orders", *({"url": server.url(f"/ok/slow/{number}")} for number in range(300)))
+            assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 300
+            # One call at a time needs one connection, and one worker after the other may open its own.
+            assert {answer["api"] for answer in daemon.batch("orders")} == {"slow"}
+            assert len(calls(server, "/ok/slow")) == 300
+            assert daemon.stop() == 0
+
+
+def test_a_rest_that_a_server_asks_of_one_process_is_kept_by_all(tmp_path: Path) -> None:
+    with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
+        with_a_mate(daemon, server)
+        lines = [{"url": server.url(f"/ok/{number}")} for number in range(600)]
+        lines[100] = {"url": server.url("/flaky/once?status=429&retry-after=2")}
+        daemon.drop("orders", *lines)
+        answers = daemon.batch("orders")
+        assert [answer["status"] for answer in answers] == ["done"] * 600
+        told = answers[100]["attempts"][0]
+        assert told["status"] == 429
+        heard = datetime.fromisoformat(told["at"]).timestamp() + told["ms"] / 1000
+        begun = [
+            datetime.fromisoformat(attempt["at"]).timestamp() for answer in answers for attempt in answer["attempts"]
+        ]
+        # What was on its way to the other process when the word came, and to the server, may still arrive.
+        assert not [at for at in begun if heard + 0.5 < at < heard + 1.9]
+        assert [at for at in begun if at > heard + 1.9]
+        assert daemon.stop() == 0
+
+
+def test_a_stop_in_the_middle_lets_calls_end_and_goes_on_later(tmp_path: Path) -> None:
+    with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
+        with_a_mate(daemon, server)
+        daemon.drop("orders", *({"url": server.url(f"/ok/{number}")} for number in range(700)))
+        wait_until(lambda: len(calls(server, "/ok/")) > 150, "some calls")
+        assert daemon.stop() == 0
+        daemon.start()
+        assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 700
+        assert max(server.counts[f"/ok/{number}"] for number in range(700)) == 1
+        assert daemon.stop() == 0
+
+
+def test_a_reload_gives_the_mates_the_new_config(tmp_path: Path) -> None:
+    with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
+        first = with_a_mate(daemon, server)
+        daemon.config.write_text(
+            f'{daemon.config.read_text()}[api.here]\nbase_url = "{server.url("")}"\nheaders = {{X-New = "yes"}}\n'
+        )
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda: ended(first), "the old mate's end")
+        daemon.drop("orders", *({"url": server.url(f"/ok/{number}")} for number in range(500)))
+        wait_until(lambda: len(mates(daemon)) == 2, "another mate")
+        assert {answer["status"] for answer in daemon.batch("orders")} == {"done"}
+        assert {seen.headers.get("x-new") for seen in calls(server, "/ok/") if "warm" not in seen.path} == {"yes"}
+        assert "a process died" not in daemon.log
+        assert daemon.stop() == 0
