@@ -49,27 +49,27 @@ class Folders:
 
     def folder(self, name: str) -> str:
         """Give the path of one of the folders."""
-        return os.path.join(self.root, *name.split("/"))
+        return f"{self.root}/{name}"
 
     def state(self, name: str) -> str:
         """Give the path of one of our own files."""
-        return os.path.join(self.folder("state"), name)
+        return f"{self.root}/state/{name}"
 
     def path(self, claim: Claim) -> str:
         """Give the path of a claimed file."""
-        return os.path.join(self.active, claim.filename)
+        return f"{self.active}/{claim.filename}"
 
     def attached(self, claim: Claim, name: str) -> str:
         """Give the path of an attachment that was taken."""
-        return os.path.join(self.active, names.attached(claim, name))
+        return f"{self.active}/{names.attached(claim, name)}"
 
     def staging(self, token: str, suffix: str) -> str:
         """Give the path under which something is staged."""
-        return os.path.join(self.staged, token + suffix)
+        return f"{self.staged}/{token}{suffix}"
 
     def part(self, claim: Claim, suffix: str) -> str:
         """Give the path of a batch's answers while they are not complete: hidden, in the outbox."""
-        return os.path.join(self.outbox, names.part(claim, suffix))
+        return f"{self.outbox}/{names.part(claim, suffix)}"
 
     # -- opening ----------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Folders:
 
     def is_deferred(self, claim: Claim) -> bool:
         """Tell whether there is a version of the job in deferred/."""
-        return os.path.lexists(os.path.join(self.deferred, claim.filename))
+        return os.path.lexists(f"{self.deferred}/{claim.filename}")
 
     def free_bytes(self) -> int:
         """Bytes that we could still write."""
@@ -178,7 +178,7 @@ class Folders:
 
     def failed_lines(self, filename: str) -> Iterator[bytes]:
         """Give the jobs of a file in failed/, each as it was dropped."""
-        with self.disk.open_regular(os.path.join(self.failed, filename)) as file:
+        with self.disk.open_regular(f"{self.failed}/{filename}") as file:
             if filename.lower().endswith(".jsonl"):
                 yield from file
             else:
@@ -189,7 +189,7 @@ class Folders:
         suffix = ".summary.json" if batch else ".json"
         for stem in names.stems(name):
             try:
-                with open(os.path.join(self.outbox, stem + suffix), "rb") as file:
+                with open(f"{self.outbox}/{stem}{suffix}", "rb") as file:
                     yield file.read()
             except FileNotFoundError:
                 return

@@ -71,7 +71,17 @@ class Answered:
             self.spool.remove(self.claim)
         else:
             self.spool.set_aside(self.claim, self.claim.kind + FAILED)
-        publish(self.spool, self.claim, self.attachments, self.file, ok=self.answer.ok, renamed=self.copied)
+        # An attempt that was not the last may have left the beginning of a body.
+        leftover = len(self.answer.attempts) > 1
+        publish(
+            self.spool,
+            self.claim,
+            self.attachments,
+            self.file,
+            ok=self.answer.ok,
+            renamed=self.copied,
+            leftover=leftover,
+        )
 
     def settled(self) -> None:
         """Log the end of the job."""
@@ -79,11 +89,19 @@ class Answered:
 
 
 def publish(
-    spool: Spool, claim: Claim, attachments: tuple[str, ...], file: str | None, *, ok: bool, renamed: bool
+    spool: Spool,
+    claim: Claim,
+    attachments: tuple[str, ...],
+    file: str | None,
+    *,
+    ok: bool,
+    renamed: bool,
+    leftover: bool = True,
 ) -> None:
     """Move what is staged for a job that has left active/ to its places; the answer, which names `file`, comes last.
 
-    `renamed`: the copy for failed/ asks for its attachments by their names there.
+    `renamed`: the copy for failed/ asks for its attachments by their names there. `leftover`: without a `file`, there
+    may still be the beginning of a body.
     """
     token, name = claim.token, claim.name
     if ok:
@@ -92,10 +110,9 @@ def publish(
         for attachment in attachments:
             spool.release(claim, attachment, failed_name(claim, attachment) if renamed else attachment)
         spool.publish(spool.staging(token, claim.kind + FAILED), spool.failed, name, claim.kind)
-    if file is None:
-        # An attempt that was not the last may have left the beginning of a body.
+    if file is None and leftover:
         spool.unstage(token, BODY)
-    else:
+    elif file is not None:
         spool.publish(spool.staging(token, BODY), spool.outbox, file.removesuffix(BODY), BODY)
     spool.publish(spool.staging(token, ANSWER), spool.outbox, name, ANSWER)
 

@@ -48,7 +48,7 @@ class Spool(Folders):
         """Take a file out of the inbox; None when it is no longer there."""
         claim = names.new_claim(filename)
         try:
-            self.disk.rename(os.path.join(self.inbox, filename), self.path(claim))
+            self.disk.rename(f"{self.inbox}/{filename}", self.path(claim))
         except FileNotFoundError:
             return None
         return claim
@@ -63,7 +63,7 @@ class Spool(Folders):
         if claim is None:
             return None
         try:
-            self.disk.rename(os.path.join(self.deferred, filename), self.path(claim))
+            self.disk.rename(f"{self.deferred}/{filename}", self.path(claim))
         except FileNotFoundError:
             return None
         return claim
@@ -91,7 +91,7 @@ class Spool(Folders):
         if os.path.lexists(target):
             return True
         try:
-            self.disk.rename(os.path.join(self.inbox, name), target)
+            self.disk.rename(f"{self.inbox}/{name}", target)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -110,7 +110,7 @@ class Spool(Folders):
         """Put a job, as it is, into deferred/ until `due` (wall time), unless somebody has taken the file away."""
         with suppress(FileNotFoundError):
             self.disk.set_mtime(self.path(claim), due)
-            self.disk.rename(self.path(claim), os.path.join(self.deferred, claim.filename))
+            self.disk.rename(self.path(claim), f"{self.deferred}/{claim.filename}")
 
     def give_back(self, claim: Claim, attachments: tuple[str, ...], due: float) -> None:
         """Undo a claim: back into the inbox, with its attachments.
@@ -123,8 +123,8 @@ class Spool(Folders):
 
     def _return(self, claim: Claim, attachments: tuple[str, ...]) -> bool:
         """Move a job and its attachments into the inbox, all of them or none."""
-        moves = [(self.attached(claim, name), os.path.join(self.inbox, name)) for name in attachments]
-        moves.append((self.path(claim), os.path.join(self.inbox, claim.name + claim.kind)))
+        moves = [(self.attached(claim, name), f"{self.inbox}/{name}") for name in attachments]
+        moves.append((self.path(claim), f"{self.inbox}/{claim.name}{claim.kind}"))
         for done, (source, target) in enumerate(moves):
             try:
                 self.disk.rename_new(source, target)
@@ -166,18 +166,18 @@ class Spool(Folders):
         if os.path.lexists(staged):
             self.disk.rename(staged, self.path(claim))
         with suppress(FileNotFoundError):
-            self.disk.rename(self.path(claim), os.path.join(self.deferred, claim.filename))
+            self.disk.rename(self.path(claim), f"{self.deferred}/{claim.filename}")
 
     def publish(self, staged: str, folder: str, name: str, suffix: str) -> str | None:
         """Move something staged to its place, as NAME, or NAME~r2 and so on when that is taken; gives its file name.
 
         None when it is not staged any more: then it was published before a crash.
         """
-        place = os.path.join(folder, name + suffix)
+        place = f"{folder}/{name}{suffix}"
         start = self._next_number.get(place, 2)
         for tries, stem in enumerate(names.stems(name, start)):
             try:
-                self.disk.rename_new(staged, os.path.join(folder, stem + suffix))
+                self.disk.rename_new(staged, f"{folder}/{stem}{suffix}")
             except FileExistsError:
                 continue
             except FileNotFoundError:
@@ -202,7 +202,7 @@ class Spool(Folders):
             stem
             for stem in names.stems(name)
             if not any(
-                stem + suffix in self._promised or os.path.lexists(os.path.join(self.outbox, stem + suffix))
+                stem + suffix in self._promised or os.path.lexists(f"{self.outbox}/{stem}{suffix}")
                 for suffix in suffixes
             )
         )
@@ -261,7 +261,7 @@ class Spool(Folders):
         name = names.body_of_line(claim.name, claim.token, line)
         with suppress(FileNotFoundError):
             self.disk.sync([staged], self.staged)
-            self.disk.rename(staged, os.path.join(self.outbox, name))
+            self.disk.rename(staged, f"{self.outbox}/{name}")
         return name
 
     def stage_lines(self, claim: Claim, suffix: str, lines: Iterable[bytes]) -> str:
@@ -282,11 +282,11 @@ class Spool(Folders):
 
     def drop(self, filename: str, data: bytes) -> None:
         """Put a job into the inbox, durably; raises FileExistsError while one of that name is there."""
-        unfinished = os.path.join(self.inbox, f".{filename}.{os.getpid()}.tmp")
+        unfinished = f"{self.inbox}/.{filename}.{os.getpid()}.tmp"
         try:
             self.disk.write(unfinished, data)
             self.disk.sync([unfinished], self.inbox)
-            self.disk.rename_new(unfinished, os.path.join(self.inbox, filename))
+            self.disk.rename_new(unfinished, f"{self.inbox}/{filename}")
         except OSError:
             with suppress(OSError):
                 self.disk.unlink(unfinished)
@@ -295,4 +295,4 @@ class Spool(Folders):
 
     def drop_again(self, filename: str) -> None:
         """Move a file from failed/ back into the inbox, never over another."""
-        self.disk.rename_new(os.path.join(self.failed, filename), os.path.join(self.inbox, filename))
+        self.disk.rename_new(f"{self.failed}/{filename}", f"{self.inbox}/{filename}")
