@@ -20,9 +20,10 @@ from typing import Any
 
 import orjson
 
+from inboxd.daemon.crew import LONGEST
 from inboxd.daemon.lines import Line, Lines
 from inboxd.daemon.names import Claim
-from inboxd.daemon.ready import Back, Ready
+from inboxd.daemon.ready import Asked, Back, Ready
 from inboxd.daemon.settlement import BODY, FAILED, LINES, PART, SUMMARY, log_answer, publish_batch
 from inboxd.daemon.spool import Unfit
 from inboxd.daemon.worker import NotYet, Worker
@@ -39,8 +40,6 @@ log = logging.getLogger("inboxd.batch")
 # this, and the batch waits for some to be through.
 REMEMBERED = 50_000
 FIRST_ERRORS = 10
-# A longer line is not given to another process.
-LONGEST_SHARED = 16 * 1024
 # So many more lines given back than answered by other processes, and they are not asked again.
 TOLD_ENOUGH = 64
 UNANSWERED, DONE, NOT_DONE = 0, 1, 2
@@ -121,28 +120,29 @@ class Batch:
         """Give lines to other processes, as many as these have room for."""
         crew = self._worker.crew
         while crew is not None and not self._ours and self._in_hand is None and (room := crew.room):
-            lines: list[Line] = []
-            while len(lines) < room and (line := self._next(now)) is not None:
-                if line.ours or len(line.data) > LONGEST_SHARED:
+            jobs: list[tuple[Line, Asked]] = []
+            while len(jobs) < room and (line := self._next(now)) is not None:
+                token = f"{self.claim.token}:{line.number}"
+                if line.ours or len(line.data) > LONGEST or token in self._worker.crashes:
                     self._in_hand = line
                     break
-                lines.append(line)
-            if lines:
-                crew.hand_out(self, (self.claim.name, self.claim.token), lines)
-            if len(lines) < room:
+                jobs.append((line, Asked(token, self.claim.name, line.number, line.data, line.attempts, line.tried)))
+            if jobs:
+                crew.hand_out(self, jobs)
+            if len(jobs) < room:
                 return
 
     def came_back(self, line: Line, back: Back) -> None:
-        """Take back a line that another process was given; one that it could not call at all is for this one."""
-        line.attempts, line.tried, line.ours = back.attempts, back.tried, back.ours
+        """Take back a line that another process was given."""
+        line.attempts, line.tried, line.ours = back.attempts, back.tried, True
         self._helped -= 1
         self._ours = self._ours or self._helped < -TOLD_ENOUGH
         self._returned.append((line, self._worker.clock.wall() + back.wait))
 
-    def came(self, ready: list[Ready]) -> None:
+    def came(self, answers: list[tuple[Line, Ready]]) -> None:
         """Take answers that another process has made."""
-        self._helped += len(ready)
-        self._made.extend(ready)
+        self._helped += len(answers)
+        self._made.extend(ready for _, ready in answers)
         self._worker.outbox.put(self)
 
     def _wait(self, line: Line, due: float) -> None:
@@ -244,7 +244,7 @@ class Batch:
     def _line_of(self, made: Answer | Ready) -> bytes:
         if isinstance(made, Ready):
             if made.body:
-                self._spool.publish_staged_body(self.claim, made.line)
+                self._spool.publish_staged_body(self.claim, made.line or 0)
             return made.data
         return made.to_json(self._body(made)) + b"\n"
 

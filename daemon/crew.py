@@ -1,8 +1,8 @@
 """The house's mates: further processes that make calls for it, so that more than one core is at work.
 
-They get lines of batches, some at a time, and only while there are many; whatever asks for more than a plain call comes
-back to the house. What can go wrong: a mate dies. Its lines are begun again by the house, and those that it was calling
-count as calls over which a process died.
+They get jobs, some at a time, and only while there are many; whatever asks for more than a plain call comes back to the
+house. What can go wrong: a mate dies. Its jobs are begun again by the house, and those that it was calling count as
+calls over which a process died.
 """
 
 from __future__ import annotations
@@ -15,36 +15,37 @@ import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import Any, Protocol
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.inflight import Inflight
-from inboxd.daemon.lines import Line
 from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
 from inboxd.jobs.clock import Clock
 
 log = logging.getLogger("inboxd.crew")
 
-# Lines in one message: enough that the message costs nothing, few enough that several mates get some.
+# Jobs in one message: enough that the message costs nothing, few enough that several mates get some.
 TOGETHER = 32
-# What one mate may have in hand: so many lines, and so many bytes of them that a message never waits for the socket.
-MOST_LINES = 4 * TOGETHER
+# What one mate may have in hand: so many jobs, and so many bytes of them that a message never waits for the socket.
+MOST_JOBS = 4 * TOGETHER
 MOST_BYTES = 64 * 1024
 # A mate that has died is replaced so many seconds later.
 AGAIN = 10.0
 # What a mate is granted to come to its end, beyond the drain.
 GRACE = 2.0
+# A longer job is not given to another process.
+LONGEST = 16 * 1024
 _BOOT = "import sys; sys.path[:] = {path!r}; from inboxd.daemon.mate import main; main({fd})"
 
 
 class Owner(Protocol):
-    """A batch, as the crew sees it."""
+    """Whoever gives jobs to the crew. `thing` is what it gave with a job, to know it again."""
 
-    def came(self, ready: list[Ready]) -> None:
+    def came(self, answers: list[tuple[Any, Ready]]) -> None:
         """Take answers."""
 
-    def came_back(self, line: Line, back: Back) -> None:
-        """Take a line back that got none."""
+    def came_back(self, thing: Any, back: Back) -> None:
+        """Take a job back that got none; other processes are not to be asked again."""
 
 
 class Mate:
@@ -56,7 +57,8 @@ class Mate:
         self.link = link
         self.there = False
         self.leaving = False
-        self.in_hand: dict[tuple[int, int], tuple[Owner, Line, int]] = {}
+        # By token: whose it is, what it is to its owner, the job.
+        self.in_hand: dict[str, tuple[Owner, Any, Asked]] = {}
         self.bytes = 0
         self._sending = threading.Lock()
 
@@ -67,8 +69,8 @@ class Mate:
 
     @property
     def room(self) -> int:
-        """Say how many more lines it may get."""
-        return MOST_LINES - len(self.in_hand) if self.there and not self.leaving and self.bytes < MOST_BYTES else 0
+        """Say how many more jobs it may get."""
+        return MOST_JOBS - len(self.in_hand) if self.there and not self.leaving and self.bytes < MOST_BYTES else 0
 
 
 class Crew:
@@ -100,7 +102,7 @@ class Crew:
         self._on_rest = on_rest
         self._mates: dict[int, Mate] = {}
         self._readers: list[threading.Thread] = []
-        # One lock for who has what: lines are handed out by the intake and come back on the readers' threads.
+        # One lock for who has what: jobs are handed out by the intake and come back on the readers' threads.
         self._lock = threading.Lock()
         self._start_at = 0.0
         self._stopping = False
@@ -109,32 +111,30 @@ class Crew:
 
     @property
     def room(self) -> int:
-        """Say how many lines may be handed out now, at most TOGETHER; sees to it that there are mates."""
+        """Say how many jobs may be handed out now, at most TOGETHER; sees to it that there are mates."""
         if not self._size or self._stopping:
             return 0
         if len(self._mates) < self._size and self._clock.mono() >= self._start_at:
             self._start_missing()
         return min(TOGETHER, max((mate.room for mate in self._mates.values()), default=0))
 
-    def hand_out(self, owner: Owner, batch: tuple[str, str], lines: list[Line]) -> None:
-        """Give lines to the mate that has the most room; `batch` is the name and the token of their claim."""
-        key = id(owner)
-        work = Work(key, *batch, [Asked(line.number, line.data, line.attempts, line.tried) for line in lines])
+    def hand_out(self, owner: Owner, jobs: list[tuple[Any, Asked]]) -> None:
+        """Give jobs, each with what it is to its owner, to the mate that has the most room."""
         with self._lock:
             mate = max(self._mates.values(), key=lambda one: one.room, default=None)
             if mate is not None:
-                for line in lines:
-                    mate.in_hand[key, line.number] = (owner, line, len(line.data))
-                    mate.bytes += len(line.data)
+                for thing, asked in jobs:
+                    mate.in_hand[asked.token] = (owner, thing, asked)
+                    mate.bytes += len(asked.data)
         if mate is None:
-            self._take_back([(owner, line) for line in lines])
+            self._take_back([(owner, thing, asked) for thing, asked in jobs])
         else:
-            mate.tell(work)
+            mate.tell(Work([asked for _, asked in jobs]))
 
     @staticmethod
-    def _take_back(lines: list[tuple[Owner, Line]]) -> None:
-        for owner, line in lines:
-            owner.came_back(line, Back(line.number, 0.0, line.attempts, line.tried, ours=True))
+    def _take_back(jobs: list[tuple[Owner, Any, Asked]]) -> None:
+        for owner, thing, asked in jobs:
+            owner.came_back(thing, Back(asked.token, 0.0, asked.attempts, asked.tried))
 
     def rest(self, name: str, seconds: float) -> None:
         """Let all mates' lanes of that name rest."""
@@ -183,9 +183,9 @@ class Crew:
             left = list(mate.in_hand.values())
         mate.link.close()
         if not (self._stopping or mate.leaving) or status:
-            log.error("a process died", extra={"fields": {"mate": mate.number, "status": status, "lines": len(left)}})
+            log.error("a process died", extra={"fields": {"mate": mate.number, "status": status, "jobs": len(left)}})
             self._inflight.noted(self._inflight.page(mate.number).left_behind(), self._clock.wall())
-        self._take_back([(owner, line) for owner, line, _ in left])
+        self._take_back(left)
         self._wake()
 
     def _take(self, mate: Mate, done: Done) -> None:
@@ -199,20 +199,23 @@ class Crew:
             for other in list(self._mates.values()):
                 if other is not mate:
                     other.tell(rest)
-        for batch, ready in done.ready.items():
-            self._off(mate, batch, [one.line for one in ready])[0][0].came(ready)
-        for batch, backs in done.back.items():
-            lines = self._off(mate, batch, [back.number for back in backs])
-            for (owner, line), back in zip(lines, backs, strict=True):
-                owner.came_back(line, back)
+        came: dict[int, tuple[Owner, list[tuple[Any, Ready]]]] = {}
+        for ready in done.ready:
+            owner, thing = self._off(mate, ready.token)
+            came.setdefault(id(owner), (owner, []))[1].append((thing, ready))
+        for owner, answers in came.values():
+            owner.came(answers)
+        for back in done.back:
+            owner, thing = self._off(mate, back.token)
+            owner.came_back(thing, back)
         self._wake()
 
-    def _off(self, mate: Mate, batch: int, numbers: list[int]) -> list[tuple[Owner, Line]]:
-        """Take lines off what a mate has in hand."""
+    def _off(self, mate: Mate, token: str) -> tuple[Owner, Any]:
+        """Take a job off what a mate has in hand."""
         with self._lock:
-            found = [mate.in_hand.pop((batch, number)) for number in numbers]
-            mate.bytes -= sum(size for _, _, size in found)
-        return [(owner, line) for owner, line, _ in found]
+            owner, thing, asked = mate.in_hand.pop(token)
+            mate.bytes -= len(asked.data)
+        return owner, thing
 
     def change(self, config: Config) -> None:
         """Go on under another config: those that know the old one come to their end, and others are started."""

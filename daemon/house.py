@@ -269,6 +269,7 @@ class House:
         until = self.clock.mono() + self.config.drain
         self.cut = self.client.close(self.config.drain, self._in_a_hurry)
         self.crew.join(max(until - self.clock.mono(), 0.0), self._in_a_hurry)
+        self.intake.give_back()
         self.outbox.stop()
         self.intake.batches.stop()
         if self.spool.is_ours():

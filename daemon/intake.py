@@ -19,6 +19,7 @@ from inboxd.daemon import names
 from inboxd.daemon.batches import Batches
 from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.folders import Entries
+from inboxd.daemon.handed import Handed
 from inboxd.daemon.names import Claim
 from inboxd.daemon.spool import Spool
 from inboxd.daemon.watch import Watch
@@ -56,6 +57,7 @@ class Intake:
         self._rescan = rescan
         self._min_free = min_free
         self._back = deque(back)
+        self._handed = None if worker.crew is None else Handed(worker, worker.crew, self._back)
         self._in_hand: Claim | None = None
         self._unfinished: list[tuple[float, str, Claim]] = []
         self._due: deque[str] = deque()
@@ -84,7 +86,7 @@ class Intake:
         self._thread.start()
 
     def stop(self) -> None:
-        """Claim nothing more; what was claimed and not begun goes back."""
+        """Claim nothing more."""
         self._stopping = True
         self.wake()
         self._thread.join()
@@ -92,6 +94,9 @@ class Intake:
         if self._inbox is not None:
             self._inbox.close()
         self._deferred.close()
+
+    def give_back(self) -> None:
+        """Give back what was claimed and not begun, when nothing comes back from anybody any more."""
         for claim in [self._in_hand, *self._back, *(entry[2] for entry in self._unfinished)]:
             if claim is not None:
                 self._worker.give_back(claim)
@@ -142,7 +147,8 @@ class Intake:
             log.info("claiming again")
             self.trouble = None
         through = room and self._inbox is None and not self._hint.is_set()
-        self.idle = through and not self._found_growing and not self._unfinished and self.batches.idle
+        handed = self._handed is not None and self._handed.count > 0
+        self.idle = through and not handed and not self._found_growing and not self._unfinished and self.batches.idle
         if not room:
             return min(again, now + WORTH_WAITING)
         if not through:
@@ -196,10 +202,14 @@ class Intake:
 
     def _take_back(self, now: float) -> bool:
         """Set to work what was claimed and not begun; False when one found no room."""
-        while self._back:
-            if not self._take(self._back.popleft(), now):
-                return False
-        return True
+        try:
+            while self._back:
+                if not self._take(self._back.popleft(), now):
+                    return False
+            return True
+        finally:
+            if self._handed is not None:
+                self._handed.hand_out()
 
     def _from_inbox(self, now: float) -> bool:
         """Claim up to RUN files of the inbox and set them to work; False when one found no room."""
@@ -267,7 +277,7 @@ class Intake:
         """Set a claim to work, or put it where it waits; False when it waits in hand for room."""
         try:
             if claim.kind != ".jsonl":
-                self._worker.take(claim, now)
+                self._take_single(claim, now)
             elif self.batches.full:
                 self._park(claim, now + self._rescan)
             else:
@@ -294,6 +304,10 @@ class Intake:
             heapq.heappush(self._unfinished, (now + REFUSED_FILE, claim.token, claim))
             raise
         return True
+
+    def _take_single(self, claim: Claim, now: float) -> None:
+        if self._handed is None or not self._handed.take(claim):
+            self._worker.take(claim, now)
 
     def _park(self, claim: Claim, due: float) -> None:
         self._spool.park(claim, due)

@@ -1,6 +1,6 @@
-"""A mate: another process that makes calls for the house. Lines of batches come in over a socket, answers go back.
+"""A mate: another process that makes calls for the house. Jobs come in over a socket, answers go back.
 
-Its one rule: it takes the plain way only. A line whose API has a limit, which is the house's to keep, or that asks for
+Its one rule: it takes the plain way only. A job whose API has a limit, which is the house's to keep, or that asks for
 more than a call, goes back untouched; one that has to wait goes back with its trace. So limits, waits, files and all
 that must survive a crash are in one process, and a mate may die at any time: what it had is begun again by the house.
 """
@@ -11,9 +11,9 @@ import os
 import signal
 import threading
 import time
-from collections import defaultdict
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
@@ -49,8 +49,7 @@ TOGETHER = 64
 class _Ended(NamedTuple):
     """An answer that nobody has seen yet."""
 
-    work: Work
-    number: int
+    asked: Asked
     answer: Answer
 
 
@@ -63,7 +62,7 @@ class Mate:
         self._spool = Spool(config.spool)
         self._line = json_line if config.log.format == "json" else logfmt
         # What goes back to the house, in the order in which it came about; None at the end.
-        self._out: SimpleQueue[_Ended | tuple[int, Back] | Rest | list[str] | None] = SimpleQueue()
+        self._out: SimpleQueue[_Ended | Back | Rest | list[str] | None] = SimpleQueue()
         self._logs = Logs(self, self._line)
         self._logs.begin(config.log.level)
         self.client = ApiClient(
@@ -81,13 +80,13 @@ class Mate:
 
     def run(self) -> None:
         """Work until told to stop. When the house is gone, so is who would keep the answers: end at once."""
-        self._house.send(Done({}, {}, [], []))
+        self._house.send(Done([], [], [], []))
         self._sender.start()
         try:
             while not isinstance(message := self._house.recv(), Stop):
                 if isinstance(message, Work):
-                    for asked in message.lines:
-                        self._begin(message, asked)
+                    for asked in message.jobs:
+                        self._begin(asked)
                 else:
                     self.client.rest(message.name, message.seconds)
         except (EOFError, OSError):
@@ -100,33 +99,39 @@ class Mate:
             # Threads of calls that did not end in time would hold the process until their deadline.
             os._exit(0)
 
-    # -- one line ---------------------------------------------------------------------------------------------
+    # -- one job ----------------------------------------------------------------------------------------------
 
-    def _begin(self, work: Work, asked: Asked) -> None:
-        token, received = f"{work.token}:{asked.number}", time_of(work.token)
+    def _begin(self, asked: Asked) -> None:
+        received = time_of(asked.token)
         try:
             job = self._parse(asked.data)
         except Invalid as error:
+            if asked.line is None:
+                # It may still be being written, or be an array.
+                self._out.put(_untouched(asked))
+                return
             why = Problem(error.kind, str(error))
-            self._answer(work, asked, Answer(token, "rejected", received=received, finished=time.time(), error=why))
+            answer = Answer(asked.token, "rejected", received=received, finished=time.time(), error=why)
+            self._answer(asked, answer)
             return
         if not self._is_plain(job):
-            self._out.put((work.batch, Back(asked.number, 0.0, asked.attempts, asked.tried, ours=True)))
+            self._out.put(_untouched(asked))
             return
+        request_id = job.id or asked.token
         errand = Errand(
-            id=job.id or token,
-            token=token,
+            id=request_id,
+            token=asked.token,
             received=received,
             attempts=asked.attempts,
             tried=asked.tried,
             patience=0.0,
-            spill=partial(self._spill, token),
+            spill=partial(self._spill, asked.token),
         )
-        self.client.submit(job, errand).add_done_callback(partial(self._ended, work, asked))
+        self.client.submit(job, errand).add_done_callback(partial(self._ended, asked, request_id))
 
     def _parse(self, data: bytes) -> Job:
         if len(data) > self._max_job and not data.endswith(b"\n"):
-            raise Invalid(f"the line is longer than {self._max_job} bytes")
+            raise Invalid(f"the job is longer than {self._max_job} bytes")
         return parse(data)
 
     def _is_plain(self, job: Job) -> bool:
@@ -138,18 +143,20 @@ class Mate:
     def _spill(self, token: str) -> BinaryIO:
         return open(self._spool.staging(token, BODY), "wb")
 
-    def _ended(self, work: Work, asked: Asked, future: Future[Answer]) -> None:
+    def _ended(self, asked: Asked, request_id: str, future: Future[Answer]) -> None:
         postponed = future.exception()
         if postponed is None:
-            self._answer(work, asked, future.result())
+            self._answer(asked, future.result())
             return
         assert isinstance(postponed, Postponed)
-        self._out.put((work.batch, Back(asked.number, postponed.wait, postponed.attempts, postponed.tried, ours=True)))
+        past = postponed.attempts, postponed.tried
+        self._out.put(Back(asked.token, postponed.wait, *past, stopped=postponed.stopped, id=request_id))
 
-    def _answer(self, work: Work, asked: Asked, answer: Answer) -> None:
-        answer.name = work.name
-        answer.line = asked.number
-        self._out.put(_Ended(work, asked.number, answer))
+    def _answer(self, asked: Asked, answer: Answer) -> None:
+        answer.name = asked.name
+        answer.line = asked.line
+        answer.claim = asked.token if asked.line is None else None
+        self._out.put(_Ended(asked, answer))
 
     def _tell_rest(self, name: str, seconds: float) -> None:
         self._out.put(Rest(name, seconds))
@@ -177,9 +184,7 @@ class Mate:
 
     def _gather(self) -> tuple[Done, bool]:
         """Wait for something to say and take all that there is; False with it at the end."""
-        ready: defaultdict[int, list[Ready]] = defaultdict(list)
-        back: defaultdict[int, list[Back]] = defaultdict(list)
-        done = Done(ready, back, [], [])
+        done = Done([], [], [], [])
         item, count = self._out.get(), 0
         with suppress(Empty):
             while item is not None and count < TOGETHER:
@@ -187,39 +192,46 @@ class Mate:
                 match item:
                     case _Ended():
                         self._make_ready(item, done)
+                    case Back():
+                        done.back.append(item)
                     case Rest():
                         done.rests.append(item)
                     case list():
                         done.log.extend(item)
-                    case batch, one:
-                        back[batch].append(one)
                 if count < TOGETHER:
                     item = self._out.get_nowait()
         return done, item is not None
 
     def _make_ready(self, ended: _Ended, done: Done) -> None:
-        work, answer = ended.work, ended.answer
+        answer = ended.answer
         try:
-            done.ready[work.batch].append(self._ready(work, ended.number, answer))
+            done.ready.append(self._ready(ended.asked, answer))
         except OSError:
             # No room for the body; without it the answer is none.
-            again = Back(ended.number, DISK_FULL_WAIT, answer.attempts, len(answer.attempts), ours=True)
-            done.back[work.batch].append(again)
+            done.back.append(Back(ended.asked.token, DISK_FULL_WAIT, answer.attempts, len(answer.attempts)))
 
-    def _ready(self, work: Work, number: int, answer: Answer) -> Ready:
+    def _ready(self, asked: Asked, answer: Answer) -> Ready:
         """Bring an answer to the bytes that are kept of it; a body that has no place there is staged."""
-        response, file = answer.response, None
-        if response is not None and (response.side is not None or response.binary):
-            file = body_of_line(work.name, work.token, number)
-            if response.side is not None:
-                response.side.close()
+        token, line, response = asked.token, asked.line, answer.response
+        body = response is not None and (response.side is not None or response.binary)
+        if response is not None and body:
+            if response.side is None:
+                self._spool.disk.write(self._spool.staging(token, BODY), response.body)
             else:
-                self._spool.disk.write(self._spool.staging(f"{work.token}:{number}", BODY), response.body)
-        data = answer.to_json(file) + b"\n"
+                response.side.close()
+                # What is open cannot be given to another process.
+                response = answer.response = replace(response, side=None)
+        if line is None and (body or not answer.ok):
+            return Ready(token, line, answer.status, b"", None, body, answer)
+        file = body_of_line(asked.name, token) if body else None
         logged = None
         if self._logs.shows("info"):
             logged = self._line((answer.finished, "info", "answered", answer_fields(answer)))
-        return Ready(number, answer.status, data, logged, body=file is not None)
+        return Ready(token, line, answer.status, answer.to_json(file) + b"\n", logged, body)
+
+
+def _untouched(asked: Asked) -> Back:
+    return Back(asked.token, 0.0, asked.attempts, asked.tried)
 
 
 def main(fd: int) -> None:

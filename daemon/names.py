@@ -87,9 +87,9 @@ def part(claim: Claim, suffix: str) -> str:
     return f".{claim.name}~{claim.token}{suffix}"
 
 
-def body_of_line(name: str, token: str, number: int) -> str:
-    """Give the name of the body of a batch's line, which no other batch can have."""
-    return f"{name}~{token}.{number}.body"
+def body_of_line(name: str, token: str) -> str:
+    """Give the name of the body of a batch's line, which no other batch can have; `token` is the line's."""
+    return f"{name}~{token.replace(':', '.')}.body"
 
 
 def attached(claim: Claim, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What the house and its mates say to each other: lines that are to be called, and what came of them.
+"""What the house and its mates say to each other: jobs that are to be called, and what came of them.
 
 A mate is another process of the daemon; these records go over a socket between the two, and nowhere else.
 """
@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from inboxd.jobs.result import Answer
+
 
 class Asked(NamedTuple):
-    """One line of a batch: its number, its bytes, and what has happened to it so far."""
+    """A job: its token, the name of its file, its line in a batch (None: a file of its own), its bytes, its past."""
 
-    number: int
+    token: str
+    name: str
+    line: int | None
     data: bytes
     attempts: list[dict[str, Any]]
     tried: int
 
 
 class Work(NamedTuple):
-    """Some lines of the batch that the house calls `batch`; `name` and `token` are those of its claim."""
+    """Some jobs."""
 
-    batch: int
-    name: str
-    token: str
-    lines: list[Asked]
+    jobs: list[Asked]
 
 
 class Rest(NamedTuple):
@@ -40,35 +41,41 @@ class Stop(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """An answer that only needs to be appended: `data` is its line, `logged` its line of the log once that is done.
+    """What came of a job: an answer that only needs to be kept, or one that the house has yet to see to.
 
-    `body`: its body lies staged and is to be published first, under the name that `data` says.
+    `data` is its line of JSON and `logged` its line of the log, for when it is kept. With `body` a body lies staged;
+    a batch's line names the file that it is to become. A single job that did not end well, or that has such a body, is
+    given as `answer` instead.
     """
 
-    line: int
+    token: str
+    line: int | None
     status: str
     data: bytes
     logged: str | None
-    body: bool
+    body: bool = False
+    answer: Answer | None = None
 
 
 class Back(NamedTuple):
-    """A line that got no answer, to be begun again in `wait` seconds; `ours`: by the house itself."""
+    """A job that got no answer, to be begun again in `wait` seconds; `stopped`: because everything stops."""
 
-    number: int
+    token: str
     wait: float
     attempts: list[dict[str, Any]]
     tried: int
-    ours: bool
+    stopped: bool = False
+    # The job's id, once it has made an attempt under it.
+    id: str | None = None
 
 
 class Done(NamedTuple):
-    """What a mate has to say: answers and returned lines by batch, rests of lanes, and finished lines of the log.
+    """What a mate has to say: answers, returned jobs, rests of lanes, and finished lines of the log.
 
     The first one that it sends is empty and means that it is there.
     """
 
-    ready: dict[int, list[Ready]]
-    back: dict[int, list[Back]]
+    ready: list[Ready]
+    back: list[Back]
     rests: list[Rest]
     log: list[str]

@@ -258,7 +258,7 @@ class Spool(Folders):
     def publish_staged_body(self, claim: Claim, line: int) -> str:
         """Put the staged body of one line into the outbox, if it is still there, and give its file name."""
         staged = self.staging(f"{claim.token}:{line}", ".body")
-        name = names.body_of_line(claim.name, claim.token, line)
+        name = names.body_of_line(claim.name, f"{claim.token}:{line}")
         with suppress(FileNotFoundError):
             self.disk.sync([staged], self.staged)
             self.disk.rename(staged, f"{self.outbox}/{name}")

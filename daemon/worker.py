@@ -89,7 +89,7 @@ class Worker:
         errand = self.errand(claim, job, claim.token, attempts, trace.tried if trace else 0, FILE_SHARE)
         poisoned = self.poisoned(errand, now)
         if poisoned is not None:
-            self._answer(claim, job.attachments, poisoned)
+            self.settle(claim, job.attachments, poisoned)
             return
         self.one_at_a_time(errand, now)
         future = self.client.submit(job, errand)
@@ -185,17 +185,21 @@ class Worker:
         """Route what came of a job; runs on the thread that ended it."""
         postponed = future.exception()
         if postponed is None:
-            self._answer(claim, job.attachments, future.result())
+            self.settle(claim, job.attachments, future.result())
             return
         assert isinstance(postponed, Postponed)
         now = self.clock.wall()
         if postponed.stopped and not postponed.attempts:
             self.give_back(claim, job.attachments)
             return
-        due, request_id, received = now + postponed.wait, errand.id or claim.token, errand.received or now
-        self.outbox.put(
-            Deferred(self.spool, claim, due, request_id, received, postponed.tried, postponed.attempts, self._deferred)
-        )
+        past = errand.id or claim.token, errand.received or now, postponed.tried, postponed.attempts
+        self.postpone(claim, now + postponed.wait, *past)
+
+    def postpone(
+        self, claim: Claim, due: float, request_id: str, received: float, tried: int, attempts: list[dict[str, Any]]
+    ) -> None:
+        """Let a job wait in deferred/ until `due` (wall time), with its trace."""
+        self.outbox.put(Deferred(self.spool, claim, due, request_id, received, tried, attempts, self._deferred))
 
     def give_back(self, claim: Claim, attachments: tuple[str, ...] | None = None) -> None:
         """Undo a claim because everything stops; what the disk refuses stays in active/ until the next start.
@@ -216,9 +220,10 @@ class Worker:
     def reject(self, claim: Claim, error: Unfit | Invalid, now: float) -> None:
         """Answer a file that is no job, or that lacks one of its attachments; those that it has go with it."""
         answer = self.ended(claim.token, "rejected", Invalid(str(error)), time_of(claim.token), now)
-        self._answer(claim, self.spool.attachments_of(claim.token), answer)
+        self.settle(claim, self.spool.attachments_of(claim.token), answer)
 
-    def _answer(self, claim: Claim, attachments: tuple[str, ...], answer: Answer) -> None:
+    def settle(self, claim: Claim, attachments: tuple[str, ...], answer: Answer) -> None:
+        """Hand the answer of a file over to the outbox."""
         answer.name = claim.name
         answer.claim = claim.token
         self.outbox.put(Answered(self.spool, claim, answer, attachments))

@@ -199,7 +199,9 @@ class HandClient:
         self.calls.append(job.url)
         return asked.future
 
-    def answer(self, asked: Asked, status: str = "done", body: bytes = b'{"n": 1}', **headers: str) -> None:
+    def answer(
+        self, asked: Asked, status: str = "done", body: bytes = b'{"n": 1}', *, attempts: int = 0, **headers: str
+    ) -> None:
         self.asked.remove(asked)
         done = status == "done"
         response = Response(200 if done else 404, {"Content-Type": "application/json", **headers}, body, size=len(body))
@@ -208,6 +210,7 @@ class HandClient:
                 asked.errand.id or "?",
                 status,  # type: ignore[arg-type]  # the tests name statuses that exist
                 response=response,
+                attempts=[{"at": "2026-11-22T08:00:00.000Z", "ms": 1.0}] * attempts,
                 received=asked.errand.received or 0.0,
                 error=None if done else Problem("client", "the server answered 404"),
             )

@@ -89,7 +89,7 @@ def test_the_rest_of_an_earlier_attempts_body_is_no_answer(bench: Bench) -> None
     assert asked.errand.spill is not None
     with asked.errand.spill() as side:
         side.write(b"half")
-    bench.client.answer(asked)
+    bench.client.answer(asked, attempts=2)
     bench.outbox.commit()
     assert bench.names("outbox") == ["a.json"]
     assert bench.names("state/staged") == []

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -177,4 +178,39 @@ def test_a_reload_gives_the_mates_the_new_config(tmp_path: Path) -> None:
         assert {answer["status"] for answer in daemon.batch("orders")} == {"done"}
         assert {seen.headers.get("x-new") for seen in calls(server, "/ok/") if "warm" not in seen.path} == {"yes"}
         assert "a process died" not in daemon.log
+        assert daemon.stop() == 0
+
+
+def test_a_burst_of_files_is_shared_and_each_is_answered_once(tmp_path: Path) -> None:
+    """Plain ones, one that is no job, bodies of their own, failures for good and for now."""
+    with CountingServer() as server, Daemon(tmp_path, f"{TWO}inline = 1000\n") as daemon:
+        with_a_mate(daemon, server)
+        paths = ["/ok/{}", "/unknown/{}", "/huge/{}?bytes=5000", "/flaky/{}?times=1", "/ok/{}", "/binary/{}", "/ok/{}"]
+        for number in range(210):
+            job = {"id": f"job-{number}", "url": server.url(paths[number % 7].replace("{}", str(number)))}
+            daemon.drop(f"n{number}", job if number != 4 else "no json")
+        for number in range(210):
+            answer = daemon.answer(f"n{number}", timeout=60)
+            kind = number % 7
+            assert answer["status"] == ("rejected" if number == 4 else "failed" if kind == 1 else "done")
+            assert answer["id"] == f"job-{number}" or number == 4
+            if kind in {2, 5}:
+                body = daemon.spool / "outbox" / answer["response"]["file"]
+                assert body.stat().st_size == answer["response"]["bytes"]
+        assert len(daemon.files("failed")) == 31
+        assert daemon.files("active") | daemon.files("state/staged") == set()
+        assert max(server.keys.values()) == 2
+        assert set(Counter(seen.path for seen in server.requests if "/ok/" in seen.path).values()) <= {1, 40}
+        assert daemon.stop() == 0
+
+
+def test_a_mate_that_dies_takes_no_file_with_it(tmp_path: Path) -> None:
+    with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
+        mate = with_a_mate(daemon, server)
+        for number in range(300):
+            daemon.drop(f"n{number}", {"url": server.url(f"/ok/{number}")})
+        wait_until(lambda: len(calls(server, "/ok/")) > 120, "some calls")
+        os.kill(mate, signal.SIGKILL)
+        for number in range(300):
+            assert daemon.answer(f"n{number}", timeout=60)["status"] == "done"
         assert daemon.stop() == 0

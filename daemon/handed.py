@@ -1,0 +1,117 @@
+"""Single jobs that other processes call: handed out while there are many, settled here like all others.
+
+Their files stay claimed by this process, so nothing about a crash is different. Jobs that come back are for the intake
+to take once more, and for this process to call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from inboxd.daemon.crew import LONGEST, Crew
+from inboxd.daemon.names import Claim
+from inboxd.daemon.ready import Asked, Back, Ready
+from inboxd.daemon.settlement import ANSWER, BODY, publish
+from inboxd.daemon.spool import Spool, Unfit
+from inboxd.daemon.worker import Worker
+from inboxd.jobs.ids import time_of
+from inboxd.jobs.result import Response
+
+# With fewer jobs than these in the window, this process alone is done with them as soon.
+BUSY = 32
+
+
+@dataclass(slots=True, eq=False)
+class Plain:
+    """The end of a single job that is done and whose answer is ready."""
+
+    spool: Spool
+    claim: Claim
+    ready: Ready
+    on_log: Callable[[list[str]], None]
+
+    def stage(self) -> list[str]:
+        """Write the answer."""
+        return [self.spool.stage(self.claim, ANSWER, self.ready.data)]
+
+    def settle(self) -> None:
+        """Take the job out of active/ and publish."""
+        self.spool.remove(self.claim)
+        publish(self.spool, self.claim, (), None, ok=True, renamed=False)
+
+    def settled(self) -> None:
+        """Log the end of the job."""
+        if self.ready.logged:
+            self.on_log([self.ready.logged])
+
+
+class Handed:
+    """The single jobs that a crew has; `again` takes those back that the intake is to set to work here."""
+
+    def __init__(self, worker: Worker, crew: Crew, again: deque[Claim]) -> None:
+        self._worker = worker
+        self._crew = crew
+        self._again = again
+        # Jobs that came back: not to be given away once more.
+        self._ours: set[str] = set()
+        self._pending: list[tuple[Claim, Asked]] = []
+        self.count = 0
+
+    def take(self, claim: Claim) -> bool:
+        """Take a claimed job for another process, if one has room and this one has enough to do."""
+        worker = self._worker
+        if worker.client.queue.held < BUSY or len(self._pending) >= self._crew.room:
+            return False
+        if claim.token in self._ours or claim.token in worker.crashes or claim.trouble is not None:
+            self._ours.discard(claim.token)
+            return False
+        try:
+            _, data = worker.spool.read(claim, LONGEST + 1)
+        except (OSError, Unfit):
+            # Whatever it is, it will be told by who takes the job.
+            return False
+        if len(data) > LONGEST:
+            return False
+        self.count += 1
+        self._pending.append((claim, Asked(claim.token, claim.name, None, data, [], 0)))
+        return True
+
+    def hand_out(self) -> None:
+        """Give away what was taken."""
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._crew.hand_out(self, pending)
+
+    def came(self, answers: list[tuple[Claim, Ready]]) -> None:
+        """Settle answers."""
+        worker = self._worker
+        for claim, ready in answers:
+            if ready.answer is None:
+                worker.outbox.put(Plain(worker.spool, claim, ready, self._crew.on_log))
+                continue
+            answer = ready.answer
+            if ready.body and answer.response is not None:
+                answer.response = replace(answer.response, side=self._side(claim, answer.response))
+            worker.settle(claim, (), answer)
+        self.count -= len(answers)
+
+    def _side(self, claim: Claim, response: Response) -> BinaryIO | None:
+        """Open the staged body again, unless it came along."""
+        return None if response.body else open(self._worker.spool.staging(claim.token, BODY), "rb")
+
+    def came_back(self, claim: Claim, back: Back) -> None:
+        """Take back a job that got no answer."""
+        worker, now = self._worker, self._worker.clock.wall()
+        self.count -= 1
+        if back.stopped and not back.attempts:
+            worker.give_back(claim, ())
+        elif back.attempts:
+            trace = (back.id or claim.token, time_of(claim.token), back.tried, back.attempts)
+            worker.postpone(claim, now + back.wait, *trace)
+        else:
+            self._ours.add(claim.token)
+            self._again.append(claim)
+            worker.wake()
