@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -79,25 +80,19 @@ class Mate:
         self._sender = threading.Thread(target=self._send, name="sender")
 
     def run(self) -> None:
-        """Work until told to stop. When the house is gone, so is who would keep the answers: end at once."""
+        """Work until told to stop. Raises EOFError or OSError when the house is gone."""
         self._house.send(Done([], [], [], []))
         self._sender.start()
-        try:
-            while not isinstance(message := self._house.recv(), Stop):
-                if isinstance(message, Work):
-                    for asked in message.jobs:
-                        self._begin(asked)
-                else:
-                    self.client.rest(message.name, message.seconds)
-        except (EOFError, OSError):
-            os._exit(1)
-        cut = self.client.close(message.drain)
+        while not isinstance(message := self._house.recv(), Stop):
+            if isinstance(message, Work):
+                for asked in message.jobs:
+                    self._begin(asked)
+            else:
+                self.client.rest(message.name, message.seconds)
+        self.client.close(message.drain)
         self._logs.stop()
         self._out.put(None)
         self._sender.join()
-        if cut:
-            # Threads of calls that did not end in time would hold the process until their deadline.
-            os._exit(0)
 
     # -- one job ----------------------------------------------------------------------------------------------
 
@@ -239,10 +234,21 @@ def main(fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A terminal or a service manager tells them to all of us; what is to be done is the house's decision.
         signal.signal(number, signal.SIG_IGN)
-    house = Connection(fd)
-    core, config, threads, path = house.recv()
-    stay_on(core)
-    page = Page(path)
-    page.open(workers_for(threads))
-    Mate(house, config, threads, page).run()
-    page.close()
+    status = 1
+    try:
+        house = Connection(fd)
+        core, config, threads, path = house.recv()
+        stay_on(core)
+        page = Page(path)
+        page.open(workers_for(threads))
+        Mate(house, config, threads, page).run()
+        page.close()
+        status = 0
+    except (EOFError, OSError):
+        # The house is gone, and with it who would keep the answers.
+        pass
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Not by the usual way: threads of calls that go on would hold the process until their deadline.
+        os._exit(status)
