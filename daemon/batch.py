@@ -27,6 +27,7 @@ from inboxd.daemon.ready import Asked, Back, Ready
 from inboxd.daemon.settlement import BODY, FAILED, LINES, PART, SUMMARY, log_answer, publish_batch
 from inboxd.daemon.spool import Unfit
 from inboxd.daemon.worker import NotYet, Worker
+from inboxd.jobs.calls import plain
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, parse
@@ -206,7 +207,7 @@ class Batch:
     def _parse(self, line: Line) -> Job:
         if len(line.data) > self._worker.max_job and not line.data.endswith(b"\n"):
             raise Invalid(f"the line is longer than {self._worker.max_job} bytes")
-        return parse(line.data)
+        return plain(parse(line.data), self._worker.client.apis)
 
     # -- answering: on the workers' threads, then on the outbox's ------------------------------------------
 

@@ -19,6 +19,7 @@ from inboxd.cache.key import normal_url
 from inboxd.daemon.sample import keys
 from inboxd.daemon.tomllines import lines
 from inboxd.jobs.api import Api, Policy
+from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.findings import JSON, Finding, Steps, findings
 from inboxd.jobs.units import Duration, Size
 
@@ -26,9 +27,7 @@ DEFAULT_FILE = "inboxd.toml"
 
 _MODEL = ConfigDict(extra="forbid", frozen=True, strict=True)
 _WORDS: Mapping[type, str] = {**JSON, dict: "a table", datetime: "a date and time", date: "a date", time: "a time"}
-_PLANNED = frozenset(
-    {("gateway",), ("handlers",), ("keep",), ("defaults", "reprocess"), ("api", "*", "calls"), ("api", "*", "auth")}
-)
+_PLANNED = frozenset({("gateway",), ("handlers",), ("keep",), ("defaults", "reprocess"), ("api", "*", "auth")})
 _PATHS = frozenset({"verify", "cert", "key"})
 # How deep the keys lie that are looked for by hand: api.NAME.headers.NAME.
 _DEEPEST = 4
@@ -139,7 +138,10 @@ def sample() -> str:
     for name, model in tables.items():
         text += ["", f"# {Config.model_fields[name].description}", f"[{name}]", *keys(model)]
     text += ["", f"# {Config.model_fields['api'].description}", "# [api.shop]"]
-    text += keys(Api, {*Policy.model_fields, "name"}, comment=True)
+    text += keys(Api, {*Policy.model_fields, "name", "calls"}, comment=True)
+    text += ["", f"# {Api.model_fields['calls'].description}", "# [api.shop.calls.close_order]"]
+    # Of the ways to write a body one is enough, and there may be only one.
+    text += keys(NamedCall, {"form", "text", "base64", "file", "multipart"}, comment=True)
     return "\n".join([*text, ""])
 
 

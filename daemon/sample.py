@@ -25,6 +25,16 @@ _EXAMPLES: dict[str, Any] = {
     "file": "inboxd.log",
     "base_url": "https://shop.example",
     "headers": {"Accept": "application/json"},
+    "method": "PATCH",
+    "path": "/orders/{id}{?notify}",
+    "query": {"source": "erp"},
+    "json": {"status": "${status}"},
+    "defaults": {"status": "Closed"},
+    "attempts": 5,
+    "timeout": "30s",
+    "ok": "200-299,404",
+    "cache": "5m",
+    "select": "items[].{id: id, name: name}",
 }
 _COMMENT_COLUMN = 32
 
@@ -36,6 +46,7 @@ def keys(model: type[BaseModel], without: AbstractSet[str] = frozenset(), *, com
 
 def _line(name: str, field: FieldInfo, *, comment: bool) -> str:
     bare = field.is_required() or field.default is None or comment
+    name = field.alias or name
     value = _EXAMPLES[name] if bare else _written(field.default, field)
     statement = f"{'# ' if bare else ''}{name} = {_toml(value)}"
     return f"{statement:<{_COMMENT_COLUMN}}  # {field.description}" if field.description else statement

@@ -21,6 +21,7 @@ from inboxd.daemon.names import Claim, is_job
 from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.settlement import BODY, Answered, Deferred
 from inboxd.daemon.spool import Spool, Unfit
+from inboxd.jobs.calls import plain
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.faults import Fault, Interrupted, Invalid, Poisoned
@@ -123,7 +124,7 @@ class Worker:
             raise
         if isinstance(value, list):
             raise IsArray
-        return parse_object(value)
+        return plain(parse_object(value), self.client.apis)
 
     def attach(self, claim: Claim, names: tuple[str, ...], now: float) -> None:
         """Take a job's attachments out of the inbox; raises NotYet, or Invalid when one is not there, or Unfit."""
@@ -158,7 +159,8 @@ class Worker:
         )
 
     def _spill(self, token: str) -> BinaryIO:
-        return open(self.spool.staging(token, BODY), "wb")
+        # A job with `select` reads it again.
+        return open(self.spool.staging(token, BODY), "w+b")
 
     def poisoned(self, errand: Errand, now: float) -> Answer | None:
         """Give the answer of a job over which the daemon died too often; None for any other."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from inboxd.jobs.definition import CALL_NAME, NamedCall
 from inboxd.jobs.faults import Backoff
 from inboxd.jobs.fields import Headers, Url
 from inboxd.jobs.units import Duration, RateLimit, Statuses
@@ -55,6 +56,9 @@ class Api(Policy):
     name: str = Field(pattern=r"^[^\s~]{1,270}$")
     base_url: Url
     headers: Headers = Field({}, description="sent with each call, unless the job says otherwise")
+    calls: dict[Annotated[str, Field(pattern=CALL_NAME)], NamedCall] = Field(
+        {}, description='its named calls, for jobs that say "call": "API.CALL"'
+    )
 
     @model_validator(mode="after")
     def _without_query(self) -> Self:

@@ -19,6 +19,7 @@ from ratelimit import RateLimitException
 from inboxd.cache.store import Store
 from inboxd.jobs.api import Api, Apis, Policy
 from inboxd.jobs.caching import Caching
+from inboxd.jobs.calls import placed
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.exchange import Redirected, prepare
 from inboxd.jobs.faults import BadResponse, Blocked, Fault, Internal, Interrupted, Invalid
@@ -103,7 +104,7 @@ class ApiClient:
         try:
             parsed = job if isinstance(job, Job) else parse_object(dict(job))
             request_id = errand.id or parsed.id or request_id
-            api = self.apis.of(parsed.url)
+            parsed, api = placed(parsed, self.apis)
             self._wires.check(parsed.url)
             call = prepare(parsed, api, request_id)
         except (Invalid, Blocked) as fault:

@@ -105,5 +105,6 @@ Base64 = Annotated[str, BeforeValidator(_base64), WithJsonSchema({"type": "strin
 Attachment = Annotated[
     str, BeforeValidator(_attachment), WithJsonSchema({"type": "string", "description": "a file in the inbox"})
 ]
+Method = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,31}$")]
 Id = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")]
 Pairs = Annotated[dict[str, Any], BeforeValidator(_pairs), WithJsonSchema(_PAIRS_SCHEMA)]

@@ -26,18 +26,19 @@ from pydantic import (
 )
 
 from inboxd.jobs.faults import Invalid
-from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Pairs, Url
+from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Method, Pairs, Url
 from inboxd.jobs.findings import JSON, Finding, findings
+from inboxd.jobs.template import SECRET, checked_expression
 from inboxd.jobs.units import Duration, Statuses
 
 Body = Literal["json", "form", "text", "base64", "file", "multipart"]
 BODIES: tuple[Body, ...] = get_args(Body)
+# What a job may ask for; each asks for one thing.
+KINDS = ("url", "call")
+_NOTHING_ASKED = f"one of the keys {' and '.join(KINDS)} is missing"
 # Words of the format that a later version will understand; told apart from a slip of the pen.
-PLANNED = frozenset(
-    {"call", "with", "do", "queue", "publish", "then", "for_each", "otherwise", "after", "callback", "select"}
-)
+PLANNED = frozenset({"do", "queue", "publish", "then", "for_each", "otherwise", "after", "callback"})
 
-_METHOD = r"^[A-Za-z][A-Za-z0-9-]{0,31}$"
 _MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -91,6 +92,10 @@ def _cache(value: Any) -> Any:
     return value if isinstance(value, dict | CacheRule) else {"ttl": value}
 
 
+CacheField = Annotated[CacheRule, BeforeValidator(_cache)]
+Selection = Annotated[str, BeforeValidator(checked_expression)]
+
+
 class Part(BaseModel):
     """One part of a multipart/form-data body (RFC 7578): text or an attachment, with its name and type."""
 
@@ -124,14 +129,19 @@ class Trace(BaseModel):
 
 
 class Job(BaseModel):
-    """One HTTP call to be made. Every key but `url` is optional."""
+    """One HTTP call to be made: a `url`, or a named `call`. Every other key is optional."""
 
-    model_config = ConfigDict(**_MODEL, title="inboxd job")
+    model_config = ConfigDict(
+        **_MODEL, title="inboxd job", json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]}
+    )
 
     # What to call it: the request id in log, headers and answer; made up when absent.
     id: Id | None = None
-    method: str | None = Field(None, pattern=_METHOD, description="GET, or POST when there is a body")
-    url: Url
+    # What it asks for: one of KINDS. A job that names a call gets its URL from `calls.plain`.
+    url: Url = ""
+    call: str | None = Field(None, pattern=r"^\S{1,400}$", description="a named call of the config: API.CALL")
+    arguments: dict[str, Any] | None = Field(None, alias="with", description="the arguments of the call")
+    method: Method | None = Field(None, description="GET, or POST when there is a body")
     # A factory: pydantic would copy a default dict for each job, deeply and slowly.
     query: Pairs = Field(default_factory=dict)
     headers: Headers = Field(default_factory=dict)
@@ -151,16 +161,29 @@ class Job(BaseModel):
     priority: int = Field(0, ge=-1000, le=1000, description="higher goes first within an API")
     # What counts as done, and whether to keep it.
     ok: Statuses | None = None
-    cache: Annotated[CacheRule, BeforeValidator(_cache)] | None = None
+    cache: CacheField | None = None
+    select: Selection | None = Field(None, description="JMESPath: what of the answer becomes its value")
     trace: Trace | None = Field(None, description="written by the daemon into deferred and failed files")
 
     @model_validator(mode="after")
-    def _at_most_one_body(self) -> Self:
+    def _one_request(self) -> Self:
+        kinds = [kind for kind in KINDS if kind in self.model_fields_set]
+        if len(kinds) != 1:
+            raise ValueError(f"expected one of them, found {' and '.join(kinds)}" if kinds else _NOTHING_ASKED)
+        if self.call is not None:
+            self._leaves_to_the_call()
+        elif self.arguments is not None:
+            raise ValueError("with: expected only beside a call, whose arguments it holds")
         if len(self._bodies) > 1:
             raise ValueError(f"expected at most one body, found {' and '.join(self._bodies)}")
         if self.method is not None and self.method.upper() in {"CONNECT", "TRACE"}:
             raise ValueError(f"method {self.method} cannot be carried out for a job")
         return self
+
+    def _leaves_to_the_call(self) -> None:
+        for key in ("method", "query", "headers", *BODIES):
+            if ("json_body" if key == "json" else key) in self.model_fields_set:
+                raise ValueError(f'{key}: belongs to the definition of the call; its arguments stand in "with"')
 
     @cached_property
     def _bodies(self) -> list[Body]:
@@ -208,6 +231,8 @@ def load(data: bytes) -> Any:
         raise Invalid(f"line {line}: byte {error.start} is not UTF-8; expected JSON in UTF-8") from None
     if not text.strip():
         raise Invalid("the file is empty; expected a JSON object")
+    if "${secret:" in text and SECRET.search(text):
+        raise Invalid("${secret:…} is for the config; a job names a call or a URL of an API, which has its credentials")
     try:
         return _STRICT.decode(text)
     except json.JSONDecodeError as error:
@@ -225,7 +250,10 @@ def parse_object(value: Any) -> Job:
     try:
         return Job.model_validate(value)
     except ValidationError as error:
-        raise Invalid(". ".join(_sentence(finding) for finding in findings(error, value, Job))) from None
+        told = [_sentence(finding) for finding in findings(error, value, Job)]
+        if not any(kind in value for kind in KINDS):
+            told = list(dict.fromkeys([_NOTHING_ASKED, *told]))
+        raise Invalid(". ".join(told)) from None
 
 
 def _finite(text: str) -> float:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 import orjson
 
 from inboxd.cache.key import is_secret, redact
+from inboxd.jobs.template import TemplateError, select
 
 Status: TypeAlias = Literal["done", "failed", "rejected", "skipped", "cancelled", "expired"]
 CacheUse: TypeAlias = Literal["hit", "miss", "shared"]
@@ -99,8 +100,11 @@ class Response:
         return bool(self.body) and self.text is None
 
     def json(self) -> Any:
-        """Decode the body; raises ValueError when it is not JSON in memory."""
-        return orjson.loads(self.body)
+        """Decode the body, wherever it is; raises ValueError when it is not JSON."""
+        if self.side is None:
+            return orjson.loads(self.body)
+        self.side.seek(0)
+        return orjson.loads(self.side.read())
 
     def _header(self, name: str) -> str:
         return next((value for key, value in self.headers.items() if key.lower() == name), "")
@@ -155,6 +159,27 @@ class Answer:
     received: float = 0.0
     finished: float = 0.0
     error: Problem | None = None
+    # What `select` took out of the response, if the job asked for it.
+    value: Any = None
+    selected: bool = False
+
+    def select(self, expression: str) -> None:
+        """Take the value of a JMESPath expression out of the response; what is not JSON makes the answer a failed one.
+
+        It is done before anybody else has the answer.
+        """
+        assert self.response is not None
+        try:
+            value = select(expression, self.response.json())
+            # A few levels more than its own, as it will stand in an answer.
+            orjson.dumps([[value]])
+        except (ValueError, TypeError) as error:
+            reason = (
+                str(error) if isinstance(error, TemplateError) else "the response is not JSON, or nested too deeply"
+            )
+            self.status, self.error = "failed", Problem("bad_response", f"select: {reason}")
+        else:
+            self.value, self.selected = value, True
 
     @property
     def ok(self) -> bool:
@@ -174,6 +199,8 @@ class Answer:
             shown["request"] = self.request
         if self.response is not None:
             shown["response"] = self.response.to_dict(file)
+        if self.selected:
+            shown["value"] = self.value
         if self.cache is not None:
             shown["cache"] = self.cache
         shown["attempts"] = self.attempts
@@ -236,6 +263,7 @@ def answer_schema() -> dict[str, Any]:
             "api": text,
             "request": {"type": "object", "properties": {"method": text, "url": text}},
             "response": {"type": "object", "properties": {"status": count, "headers": headers, **body}},
+            "value": {},
             "cache": {"enum": list(get_args(CacheUse))},
             "attempts": {"type": "array", "items": {"type": "object", "required": ["at", "ms"], "properties": attempt}},
             "received": time,

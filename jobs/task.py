@@ -157,7 +157,7 @@ class Task:
         """Make the answer; `finished` is wall time."""
         if fault is not None:
             problem = Problem(fault.kind, fault.message, fault.uncertain)
-        return Answer(
+        answer = Answer(
             self.id,
             status,
             api=self.api.name,
@@ -169,6 +169,9 @@ class Task:
             finished=finished,
             error=problem,
         )
+        if self.job.select is not None and status == "done":
+            answer.select(self.job.select)
+        return answer
 
     def postponed(self, wait: float, end: Attempt | None = None, *, stopped: bool = False) -> Postponed:
         """Make what is given instead of an answer; `end` is the attempt that was cut off."""

@@ -16,6 +16,7 @@ from inboxd.daemon.names import Claim
 from inboxd.daemon.outbox import Settlement, settle, stage
 from inboxd.daemon.spool import Spool
 from inboxd.daemon.worker import Worker
+from inboxd.jobs.api import Apis
 from inboxd.jobs.clock import FakeClock
 from inboxd.jobs.job import Job
 from inboxd.jobs.result import Answer, Problem, Response
@@ -183,6 +184,7 @@ class HandClient:
     refuse: BaseException | None = None
     # By lane: how many more jobs it says it could hold.
     rooms: dict[str, int] = field(default_factory=dict)
+    apis: Apis = field(default_factory=Apis)
 
     @property
     def queue(self) -> HandClient:

@@ -119,7 +119,6 @@ def test_an_unknown_key_is_told_with_the_nearest_known_one(text: str, told: str)
             '[defaults]\nreprocess = { after = "1h" }',
             "2: defaults.reprocess: [defaults.reprocess] is not supported by this version",
         ),
-        (SHOP + "[api.shop.calls.get]", "3: api.shop.calls: [api.shop.calls] is not supported by this version"),
         (SHOP + 'auth = "basic"', "3: api.shop.auth: this key is not supported by this version"),
         (
             SHOP + 'headers.X-Key = "${secret:token}"',
