@@ -77,6 +77,10 @@ def check(config: str | None, spool: str | None) -> None:
     for api in loaded.apis:
         pace = f"{api.rate.calls:g} calls per {api.rate.period:g} s" if api.rate else "no limit"
         click.echo(f"  {api.name}: {redact(api.base_url)}, {pace}, {api.attempts} attempts, {api.timeout:g} s each")
+        for name in api.calls:
+            click.echo(f"    {api.name}.{name}")
+    for sentence in loaded.missing_secrets():
+        click.echo(f"inboxd: {sentence}", err=True)
 
 
 @main.command()

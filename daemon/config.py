@@ -22,12 +22,14 @@ from inboxd.jobs.api import Api, Policy
 from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.findings import JSON, Finding, Steps, findings
 from inboxd.jobs.units import Duration, Size
+from inboxd.jobs.vault import Vault
 
 DEFAULT_FILE = "inboxd.toml"
 
 _MODEL = ConfigDict(extra="forbid", frozen=True, strict=True)
 _WORDS: Mapping[type, str] = {**JSON, dict: "a table", datetime: "a date and time", date: "a date", time: "a time"}
-_PLANNED = frozenset({("gateway",), ("handlers",), ("keep",), ("defaults", "reprocess"), ("api", "*", "auth")})
+_PLANNED = frozenset({("gateway",), ("handlers",), ("keep",), ("defaults", "reprocess")})
+_WITH_SECRETS = {"headers", "auth", "calls"}
 _PATHS = frozenset({"verify", "cert", "key"})
 # How deep the keys lie that are looked for by hand: api.NAME.headers.NAME.
 _DEEPEST = 4
@@ -75,6 +77,7 @@ class Config(BaseModel):
     drain: Duration = Field(20.0, description="granted to running calls when the daemon stops")
     quiet: Duration = Field(0.5, description="how long a file that does not parse may still be growing")
     rescan: Duration = Field(2.0, gt=0, description="the inbox is read this often, whatever the kernel tells")
+    secrets: str | None = Field(None, description='TOML file of name = "value" for ${secret:NAME}, its mode 0600')
     owners: list[str] = Field([], description="users whose files are accepted; none named: everybody's")
     defaults: Policy = Field(Policy(), description="how APIs are called that do not say otherwise")
     api: Annotated[dict[str, Api], BeforeValidator(_named)] = Field(
@@ -86,6 +89,10 @@ class Config(BaseModel):
     def apis(self) -> list[Api]:
         """The named APIs, each completed from `[defaults]`."""
         return [_completed(api, self.defaults) for api in self.api.values()]
+
+    def missing_secrets(self) -> list[str]:
+        """Say of each secret that is referred to and cannot be had now, where it was looked for."""
+        return Vault(self.secrets).missing([api.model_dump(include=_WITH_SECRETS) for api in self.api.values()])
 
 
 def load(path: str | None, environ: Mapping[str, str], spool: str | None = None) -> Config:
@@ -166,8 +173,6 @@ def _refused(written: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(steps, f"{shown} is not supported by this version")
         elif general == ("api", "*", "name"):
             yield Finding(steps, "an API's name is that of its table; leave this key out")
-        elif general[:3] == ("api", "*", "headers") and isinstance(value, str) and "${secret:" in value:
-            yield Finding(steps, "${secret:…} is not supported by this version; expected the value itself")
 
 
 def _doubles(written: dict[str, Any]) -> Iterator[Finding]:
@@ -224,7 +229,7 @@ def _rooted(config: Config, folder: str) -> Config:
             update={name: os.path.join(folder, path) for name, path in given.items() if isinstance(path, str)}
         )
 
-    return rooted(config, frozenset({"spool"})).model_copy(
+    return rooted(config, frozenset({"spool", "secrets"})).model_copy(
         update={
             "defaults": rooted(config.defaults, _PATHS),
             "api": {name: rooted(api, _PATHS) for name, api in config.api.items()},

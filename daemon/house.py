@@ -107,6 +107,7 @@ class House:
             crew=self.crew,
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
+        self._tell_missing_secrets()
         self.outbox.start()
         self.intake.start()
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
@@ -118,6 +119,7 @@ class House:
             threads=self._threads,
             window=config.window,
             cache=self.spool.folder("cache"),
+            secrets=config.secrets,
             allow=config.allow,
             private=config.private,
             max_body=config.max_body,
@@ -141,6 +143,10 @@ class House:
             on_log=self._on_log,
             on_rest=self._rest_lane,
         )
+
+    def _tell_missing_secrets(self) -> None:
+        for sentence in self.config.missing_secrets():
+            log.warning("a secret is missing", extra={"fields": {"error": sentence}})
 
     def _hopeless(self) -> bool:
         """Tell whether answers shall not wait for the disk: whoever stops us is in a hurry, or the spool is gone."""
@@ -194,6 +200,7 @@ class House:
             **self.config.defaults.model_dump(exclude_unset=True),
         )
         self._on_level(self.config.log.level)
+        self._tell_missing_secrets()
         later = [name for name in type(new).model_fields if getattr(new, name) != getattr(self.config, name)]
         log.info(
             "reloaded", extra={"fields": {"apis": len(self.config.apis), "needs_restart": ",".join(later) or None}}

@@ -25,6 +25,8 @@ _EXAMPLES: dict[str, Any] = {
     "file": "inboxd.log",
     "base_url": "https://shop.example",
     "headers": {"Accept": "application/json"},
+    "auth": {"bearer": "${secret:shop_token}"},
+    "secrets": "secrets.toml",
     "method": "PATCH",
     "path": "/orders/{id}{?notify}",
     "query": {"source": "erp"},

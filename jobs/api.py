@@ -7,16 +7,18 @@ whose `base_url` it starts with; any other URL to its origin, which is an API of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from functools import cached_property, lru_cache
 from typing import Annotated, Self
 from urllib.parse import urljoin, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from inboxd.jobs.auth import Auth
 from inboxd.jobs.definition import CALL_NAME, NamedCall
 from inboxd.jobs.faults import Backoff
 from inboxd.jobs.fields import Headers, Url
+from inboxd.jobs.template import SECRET
 from inboxd.jobs.units import Duration, RateLimit, Statuses
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -56,6 +58,7 @@ class Api(Policy):
     name: str = Field(pattern=r"^[^\s~]{1,270}$")
     base_url: Url
     headers: Headers = Field({}, description="sent with each call, unless the job says otherwise")
+    auth: Auth | None = Field(None, description="who calls: basic, bearer, header, query, oauth2, or use a plugin")
     calls: dict[Annotated[str, Field(pattern=CALL_NAME)], NamedCall] = Field(
         {}, description='its named calls, for jobs that say "call": "API.CALL"'
     )
@@ -65,6 +68,24 @@ class Api(Policy):
         if "?" in self.base_url or "#" in self.base_url:
             raise ValueError("base_url: expected no query and no fragment")
         return self
+
+    @field_validator("headers")
+    @classmethod
+    def _whole_references(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if "${secret:" in SECRET.sub("", value):
+                raise ValueError(f"{name}: ${{secret:…}}: expected a name of letters, digits, dots, _ and -")
+        return headers
+
+    @cached_property
+    def sealed(self) -> Mapping[str, str]:
+        """The headers that hold credentials by reference; they are put on a call when it is sent."""
+        return {name: value for name, value in self.headers.items() if SECRET.search(value)}
+
+    @cached_property
+    def open_headers(self) -> Mapping[str, str]:
+        """The other headers."""
+        return {name: value for name, value in self.headers.items() if name not in self.sealed}
 
     @property
     def host(self) -> str:

@@ -6,10 +6,13 @@ share its answer if it is good, or else try themselves, one by one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from inboxd.cache.entry import Entry
 from inboxd.cache.flight import Flight
 from inboxd.cache.key import key
 from inboxd.cache.store import Store
+from inboxd.jobs.exchange import Call
 from inboxd.jobs.result import Answer, Response
 from inboxd.jobs.task import Task
 
@@ -28,7 +31,7 @@ class Caching:
             return None
         request = task.call.request
         body = request.body if isinstance(request.body, bytes) else None
-        task.cache_key = key(task.call.method, task.call.url, body=body, headers=request.headers, vary=rule.vary)
+        task.cache_key = key(task.call.method, task.call.url, body=body, headers=_who(task.call), vary=rule.vary)
         entry = self._store.get(task.cache_key, now)
         return None if entry is None else Response(entry.status, entry.headers, entry.body, size=len(entry.body))
 
@@ -51,3 +54,9 @@ class Caching:
             entry = Entry(now, now + rule.ttl, request, response.status, headers, response.body)
             self._store.put(task.cache_key, entry)
         return self._flight.land(task.cache_key)
+
+
+def _who(call: Call) -> Mapping[str, str]:
+    """Give the headers of a call, and a digest of the credentials that it will be sent with."""
+    headers: Mapping[str, str] = call.request.headers
+    return headers if call.credentials is None else {**headers, "credentials": call.credentials.identity()}

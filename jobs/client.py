@@ -28,10 +28,11 @@ from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.lane import Lane, RetryLater
 from inboxd.jobs.lanes import LaneQueue
 from inboxd.jobs.marks import Marks, NoMarks
-from inboxd.jobs.result import Answer, Attempt, Problem
+from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem
 from inboxd.jobs.rotation import workers_for
 from inboxd.jobs.sender import Sender
 from inboxd.jobs.task import Errand, Postponed, Task
+from inboxd.jobs.vault import Vault
 from inboxd.jobs.wires import Wires
 
 log = logging.getLogger("inboxd.jobs")
@@ -48,10 +49,8 @@ class ApiClient:
     `apis` are named APIs; any other URL belongs to its origin, for which `defaults` hold (the fields of `Policy`:
     attempts, timeout, rate, burst, concurrency, backoff, ok, …). `threads` is how many calls one API may have under way
     (a third more stand by for the others), `window` how many jobs are held in memory before `submit` waits or raises
-    LaneFull (0: no bound), `cache` the folder of the cache, `allow` patterns of hosts that may be called.
-
-        with ApiClient(threads=8, attempts=5, rate="50/s") as api:
-            futures = [api.submit({"url": url}) for url in urls]
+    LaneFull (0: no bound), `cache` the folder of the cache, `secrets` the path of the secrets file, `allow` patterns of
+    hosts that may be called. In a `with` block it waits for all answers at the end.
     """
 
     def __init__(
@@ -61,6 +60,7 @@ class ApiClient:
         threads: int = 16,
         window: int = 0,
         cache: str | None = None,
+        secrets: str | None = None,
         allow: Iterable[str] = ("*",),
         private: bool = True,
         max_body: int = 64 * 1024 * 1024,
@@ -74,7 +74,8 @@ class ApiClient:
         workers = workers_for(threads)
         self.apis = Apis(apis, Policy.model_validate(defaults))
         self.clock = clock or Clock()
-        self._wires = Wires(self.apis, allow=allow, private=private)
+        self._vault = Vault(secrets)
+        self._wires = Wires(self.apis, allow=allow, private=private, vault=self._vault)
         self._caching = Caching(Store(cache) if cache else None)
         self._sender = Sender(self._wires, self.clock, max_body=max_body, inline=max_body if inline is None else inline)
         self._marks = marks or NoMarks()
@@ -106,7 +107,7 @@ class ApiClient:
             request_id = errand.id or parsed.id or request_id
             parsed, api = placed(parsed, self.apis)
             self._wires.check(parsed.url)
-            call = prepare(parsed, api, request_id)
+            call = self._wires.entrust(prepare(parsed, api, request_id), api, parsed.call)
         except (Invalid, Blocked) as fault:
             why, received = Problem(fault.kind, fault.message), errand.received or now
             future.set_result(Answer(request_id, "rejected", received=received, finished=now, error=why))
@@ -203,13 +204,12 @@ class ApiClient:
             if isinstance(result, Redirected):
                 self._follow(task, result)
             else:
-                self._end(
-                    task, task.answer("done", self.clock.wall(), result, cache="miss" if task.cache_key else None)
-                )
+                use: CacheUse | None = "miss" if task.cache_key else None
+                self._end(task, task.answer("done", self.clock.wall(), result, cache=use))
 
     def _follow(self, task: Task, redirected: Redirected) -> None:
-        """Send a task on to where its server said, through the lane of that place."""
-        task.hops += 1
+        """Send a task on to where its server said, through the lane of that place; or again, with a new token."""
+        task.hops += not redirected.call.renewed
         try:
             if task.hops > task.api.redirects:
                 raise BadResponse(f"more than {task.api.redirects} redirects", status=redirected.status)
@@ -218,7 +218,7 @@ class ApiClient:
             self._end(task, task.answer("failed", self.clock.wall(), fault=fault))
             return
         task.call = redirected.call
-        self.queue.move(task, self.apis.of(task.call.url))
+        self.queue.move(task, task.api if task.call.renewed else self.apis.of(task.call.url))
         self._line_up(task, 0.0)
 
     def _line_up(self, task: Task, wait: float) -> None:
@@ -285,7 +285,7 @@ class ApiClient:
         """Go on with other APIs, limits and hosts; nothing that waits or runs is lost."""
         self.apis = Apis(apis, Policy.model_validate(defaults))
         # Sessions of the old definitions end with the calls that they carry.
-        self._wires = self._sender.wires = Wires(self.apis, allow=allow, private=private)
+        self._wires = self._sender.wires = Wires(self.apis, allow=allow, private=private, vault=self._vault)
         self.queue.change(self.apis.find)
 
     def restore_lane(self, name: str, state: Mapping[str, Any], elapsed: float) -> None:

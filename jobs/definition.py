@@ -59,6 +59,7 @@ class NamedCall(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        arguments = self.arguments
         bodies = [name for name in BODIES if name in self._templates]
         if len(bodies) > 1:
             raise ValueError(f"expected at most one body, found {' and '.join(bodies)}")
@@ -71,8 +72,8 @@ class NamedCall(BaseModel):
             if secrets(value) and names(value):
                 raise ValueError(f"headers.{name}: expected either arguments or ${{secret:…}}, not both in one text")
         for name in self.defaults:
-            if name not in self.arguments:
-                raise ValueError(f'defaults: no argument is called "{name}"{nearest(name, self.arguments)}')
+            if name not in arguments:
+                raise ValueError(f'defaults: no argument is called "{name}"{nearest(name, arguments)}')
         return self
 
     @cached_property

@@ -25,13 +25,17 @@ from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
 
 from inboxd.cache.key import redact
-from inboxd.jobs import faults, transport
+from inboxd.jobs import faults
 from inboxd.jobs.api import Api, origin
 from inboxd.jobs.body import Segments, of_multipart
+from inboxd.jobs.credentials import Credentials
 from inboxd.jobs.fieldlines import Fields
 from inboxd.jobs.fields import url as checked_url
 from inboxd.jobs.job import Job
+from inboxd.jobs.reply import Bounds
 from inboxd.jobs.result import Response
+from inboxd.jobs.session import Sends
+from inboxd.jobs.verdict import fault_of
 
 USER_AGENT = "inboxd"
 # Methods whose request has a body by its nature, so that its absence is told as well (RFC 9110 8.6).
@@ -53,13 +57,16 @@ class Call:
     """A request ready to be sent.
 
     `shown` is its URL without secrets, `segments` its body when it has files in it, `entrusted` the names of headers
-    that are for this origin only, whatever they are called.
+    that are for this origin only, whatever they are called, `credentials` what is put on it when it is sent; `renewed`
+    tells that its access token was refused once.
     """
 
     request: requests.PreparedRequest
     shown: str
     segments: Segments | None = None
     entrusted: frozenset[str] = frozenset()
+    credentials: Credentials | None = None
+    renewed: bool = False
 
     @property
     def method(self) -> str:
@@ -68,7 +75,7 @@ class Call:
 
     @property
     def url(self) -> str:
-        """The URL as it is sent, secrets included."""
+        """The URL as it is sent, but for an API key that is put into its query then."""
         return self.request.url or ""
 
 
@@ -102,7 +109,7 @@ def _prepared(job: Job, api: Api, request_id: str) -> Call:
         }
     )
     if api.headers:
-        headers.update(api.headers)
+        headers.update(api.open_headers)
     if credentials:
         headers["Authorization"] = credentials
     body, content_type = _body(job)
@@ -194,9 +201,9 @@ def _json(value: Any) -> bytes:
 
 
 def exchange(
-    session: requests.Session,
+    session: Sends,
     call: Call,
-    bounds: transport.Bounds,
+    bounds: Bounds,
     *,
     ok: frozenset[int],
     open_file: OpenFile,
@@ -220,7 +227,7 @@ def exchange(
         try:
             reply = session.send(call.request, allow_redirects=False, timeout=bounds.deadline, bounds=bounds)
         except exceptions.RequestException as error:
-            raise _fault_of(error) from None
+            raise fault_of(error) from None
     assert isinstance(reply, requests.Response)
     response = _response(reply)
     if response.status not in ok:
@@ -279,27 +286,3 @@ def _check_cors(call: Call, reply: requests.Response, response: Response) -> Non
         fault = faults.Cors(f"the job sent Origin {asked}, and the answer {said}", status=response.status)
         fault.response = response
         raise fault
-
-
-# The first class that fits decides, so the narrower ones stand first.
-_FAULTS: tuple[tuple[type[exceptions.RequestException], type[faults.Fault]], ...] = (
-    (transport.AddressRefused, faults.Blocked),
-    (transport.BodyTooLarge, faults.TooLarge),
-    (transport.BadReply, faults.BadResponse),
-    (transport.DnsError, faults.Dns),
-    (exceptions.Timeout, faults.Timeout),
-    (exceptions.SSLError, faults.Tls),
-    (exceptions.ContentDecodingError, faults.BadResponse),
-    (exceptions.ChunkedEncodingError, faults.Network),
-    (exceptions.ConnectionError, faults.Network),
-    (exceptions.InvalidHeader, faults.Invalid),
-    (exceptions.InvalidURL, faults.Invalid),
-    (exceptions.InvalidSchema, faults.Invalid),
-)
-
-
-def _fault_of(error: exceptions.RequestException) -> faults.Fault:
-    kind = next((fault for cause, fault in _FAULTS if isinstance(error, cause)), faults.Network)
-    if kind is faults.Tls and getattr(error, "certificate", False):
-        kind = faults.Certificate
-    return kind(str(error), uncertain=bool(getattr(error, "sent", False)))

@@ -11,6 +11,7 @@
     └── Permanent            the same request would fail again
         ├── Client           `client`     a status that the job does not accept
         ├── Refusal          `server`     501, 505
+        ├── Unauthorized     `auth`       the API's own credentials cannot be had
         ├── Certificate      `tls`        the server's certificate is not trusted
         ├── Cors             `cors`       the job sent Origin and the answer does not allow it
         ├── TooLarge         `too_large`
@@ -130,6 +131,12 @@ class Refusal(Permanent):
     """The server will never do this (501, 505)."""
 
     kind = "server"
+
+
+class Unauthorized(Permanent):
+    """The API's own credentials cannot be had: a secret that is not there, a token that is refused."""
+
+    kind = "auth"
 
 
 class Certificate(Permanent):

@@ -167,7 +167,7 @@ class Job(BaseModel):
 
     @model_validator(mode="after")
     def _one_request(self) -> Self:
-        kinds = [kind for kind in KINDS if kind in self.model_fields_set]
+        kinds = [kind for kind in KINDS if getattr(self, kind)]
         if len(kinds) != 1:
             raise ValueError(f"expected one of them, found {' and '.join(kinds)}" if kinds else _NOTHING_ASKED)
         if self.call is not None:

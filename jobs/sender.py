@@ -14,6 +14,7 @@ from inboxd.jobs.lane import Lane
 from inboxd.jobs.result import Attempt, Response
 from inboxd.jobs.task import Task
 from inboxd.jobs.transport import Bounds
+from inboxd.jobs.trusted import trusted_exchange
 from inboxd.jobs.units import statuses
 from inboxd.jobs.wires import Wires
 
@@ -34,7 +35,7 @@ class Sender:
         at, began = self._clock.wall(), self._clock.mono()
         bounds = Bounds(task.timeout, self._max_body, self._inline, task.errand.spill)
         try:
-            result = exchange(
+            result = (exchange if task.call.credentials is None else trusted_exchange)(
                 self.wires.session(task.api),
                 task.call,
                 bounds,
@@ -51,7 +52,7 @@ class Sender:
             _record(task, Attempt(at, (ended - began) * 1000, fault.status, fault.kind, fault.message, wait))
             raise
         lane.succeeded()
-        redirect = result.call.shown if isinstance(result, Redirected) else None
+        redirect = result.call.shown if isinstance(result, Redirected) and not result.call.renewed else None
         _record(task, Attempt(at, (self._clock.mono() - began) * 1000, result.status, redirect=redirect))
         return result
 

@@ -7,12 +7,19 @@ redirects) would let one call change another, or go where no guard, lane or cred
 import time
 from datetime import timedelta
 from http.cookiejar import Cookie
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 from requests.adapters import BaseAdapter
 from requests.cookies import RequestsCookieJar
 from requests.hooks import dispatch_hook
+
+
+class Sends(Protocol):
+    """What sends a request: a session, or what stands before one."""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send it and give the whole answer."""
 
 
 class _NoCookies(RequestsCookieJar):

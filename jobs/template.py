@@ -51,9 +51,6 @@ class TemplateError(ValueError):
         return TemplateError(self.message, (step, *self.steps))
 
 
-# -- ${…} in the leaves of JSON ---------------------------------------------------------------------------------
-
-
 def fill(value: Any, scope: Mapping[str, Any]) -> Any:
     """Fill `${expression}` in every string of a JSON value; keys stay as they are.
 
@@ -198,9 +195,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(names)}" if names else ""
 
 
-# -- URI templates ------------------------------------------------------------------------------------------------
-
-
 def expand(template: str, values: Mapping[str, Any]) -> str:
     """Expand a URI template (RFC 6570) whose text was checked by `variables`.
 
@@ -240,8 +234,8 @@ def _variables(template: str) -> Mapping[str, bool]:
         literal = template[at : match.start() if match else len(template)]
         if not _LITERAL.fullmatch(literal):
             raise TemplateError(
-                f"{template!r}: expected a path, with {{name}} for an argument and {{?name}} in the query; "
-                "no spaces, no #, and neither {+name} nor {#name}, which would let an argument write the path"
+                f"{template!r}: expected {{name}} for an argument, and {{?name}} in the query; no spaces, no #, "
+                "and neither {+name} nor {#name}, which would let an argument write the path"
             )
         in_path = in_path and "?" not in literal
         if match is not None:
@@ -279,9 +273,6 @@ def _uri_text(value: Any, *, in_path: bool) -> str:
     if in_path and any(part in {".", ".."} for part in re.split(r"[/\\]", text)):
         raise TemplateError('"." and ".." cannot stand as a segment of a path')
     return text
-
-
-# -- what is taken out of an answer -----------------------------------------------------------------------------
 
 
 def select(text: str, value: Any) -> Any:

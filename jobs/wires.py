@@ -13,20 +13,27 @@ from urllib.parse import urlsplit
 import requests
 
 from inboxd.jobs.api import Api, Apis
+from inboxd.jobs.clock import Clock
+from inboxd.jobs.credentials import Credentials
+from inboxd.jobs.exchange import Call
 from inboxd.jobs.faults import Blocked
 from inboxd.jobs.guard import Guard
 from inboxd.jobs.transport import CurlAdapter, open_session
+from inboxd.jobs.vault import Vault
 
 
 class Wires:
     """The sessions of one client. `allow` are patterns of hosts, `private` whether unnamed ones may be private."""
 
-    def __init__(self, apis: Apis, *, allow: Iterable[str] = ("*",), private: bool = True) -> None:
+    def __init__(
+        self, apis: Apis, *, allow: Iterable[str] = ("*",), private: bool = True, vault: Vault | None = None
+    ) -> None:
         self._named = apis.named
         self._hosts = frozenset(api.host for api in apis.named.values())
         self._allow = tuple(pattern.lower() for pattern in allow)
         self._private = private
         self._sessions: dict[str, requests.Session] = {}
+        self._credentials = _credentials(apis.named.values(), vault or Vault())
 
     def check(self, url: str) -> None:
         """Raise `Blocked` when the host of `url` may not be called."""
@@ -35,6 +42,12 @@ class Wires:
         host = (urlsplit(url).hostname or "").lower()
         if host not in self._hosts and not any(fnmatchcase(host, pattern) for pattern in self._allow):
             raise Blocked(f"host {host} may not be called; allowed are {', '.join(self._allow) or 'named APIs only'}")
+
+    def entrust(self, call: Call, api: Api, named: str | None) -> Call:
+        """Give `call` the credentials of its API, or those of its named call if that has more."""
+        if self._credentials:
+            call.credentials = self._credentials.get(named or "") or self._credentials.get(api.name)
+        return call
 
     def session(self, api: Api) -> requests.Session:
         """Give the session that calls of `api` go through."""
@@ -54,3 +67,16 @@ class Wires:
         """Close the sessions."""
         for session in self._sessions.values():
             session.close()
+
+
+def _credentials(apis: Iterable[Api], vault: Vault) -> dict[str, Credentials]:
+    """Give the credentials of APIs by their name, and of calls that add to them by `API.CALL`."""
+    found = {}
+    for api in apis:
+        own = Credentials(api.auth, api.sealed, vault, Clock())
+        if api.auth is not None or api.sealed:
+            found[api.name] = own
+        for name, call in api.calls.items():
+            if call.sealed:
+                found[f"{api.name}.{name}"] = own.and_headers(call.sealed)
+    return found

@@ -143,7 +143,7 @@ def test_names_of_arguments_are_checked_before_their_values_are_known() -> None:
     ("definition", "why"),
     [
         ({"path": "orders"}, 'begins with "/"'),
-        ({"path": "/{+id}"}, "expected a path, with {name}"),
+        ({"path": "/{+id}"}, "expected {name} for an argument"),
         ({"path": "{id}"}, 'begins with "/"'),
         ({"json": "${a.}"}, "not a JMESPath expression"),
         ({"json": 1, "text": "x"}, "at most one body, found json and text"),
