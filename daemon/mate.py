@@ -29,6 +29,7 @@ from inboxd.daemon.names import body_of_line
 from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
 from inboxd.daemon.settlement import BODY, answer_fields
 from inboxd.daemon.spool import Spool
+from inboxd.jobs.calls import placed, plain
 from inboxd.jobs.client import DISK_FULL_WAIT, ApiClient
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.ids import time_of
@@ -39,7 +40,23 @@ from inboxd.jobs.task import Errand, Postponed
 
 # What a job may ask for besides a call; each of these is the house's to see to.
 _PLAIN = frozenset(
-    {"id", "method", "url", "query", "headers", "json_body", "form", "text", "base64", "attempts", "timeout", "ok"}
+    {
+        *(
+            "id",
+            "method",
+            "url",
+            "query",
+            "headers",
+            "json_body",
+            "form",
+            "text",
+            "base64",
+            "attempts",
+            "timeout",
+            "ok",
+        ),
+        *("call", "arguments", "select"),
+    }
 )
 
 
@@ -69,6 +86,7 @@ class Mate:
         self.client = ApiClient(
             config.apis,
             threads=threads,
+            secrets=config.secrets,
             allow=config.allow,
             private=config.private,
             max_body=config.max_body,
@@ -127,16 +145,17 @@ class Mate:
     def _parse(self, data: bytes) -> Job:
         if len(data) > self._max_job and not data.endswith(b"\n"):
             raise Invalid(f"the job is longer than {self._max_job} bytes")
-        return parse(data)
+        return plain(parse(data), self.client.apis)
 
     def _is_plain(self, job: Job) -> bool:
         if not job.model_fields_set <= _PLAIN:
             return False
-        api = self.client.apis.of(job.url)
+        api = placed(job, self.client.apis)[1]
         return api.rate is None and api.concurrency is None and not self.client.rests(api)
 
     def _spill(self, token: str) -> BinaryIO:
-        return open(self._spool.staging(token, BODY), "wb")
+        # A job with `select`, or one whose server echoes credentials, reads it again.
+        return open(self._spool.staging(token, BODY), "w+b")
 
     def _ended(self, asked: Asked, request_id: str, future: Future[Answer]) -> None:
         postponed = future.exception()

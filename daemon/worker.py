@@ -159,7 +159,7 @@ class Worker:
         )
 
     def _spill(self, token: str) -> BinaryIO:
-        # A job with `select` reads it again.
+        # A job with `select`, or one whose server echoes credentials, reads it again.
         return open(self.spool.staging(token, BODY), "w+b")
 
     def poisoned(self, errand: Errand, now: float) -> Answer | None:

@@ -39,10 +39,13 @@ def plain(job: Job, apis: Apis) -> Job:
         raise Invalid(f"{job.call}: {error}") from None
     except Invalid as fault:
         raise Invalid(f"{job.call}, filled with its arguments: {fault.message}") from None
-    policy = {key: getattr(definition, key) for key in POLICY if getattr(job, key) is None}
+    policy = {
+        key: value for key in POLICY if getattr(job, key) is None and (value := getattr(definition, key)) is not None
+    }
     fields = {name: value for name, value in job.__dict__.items() if name in Job.model_fields}
     filled = {name: getattr(request, name) for name in request.model_fields_set}
-    return Job.model_construct(job.model_fields_set | request.model_fields_set, **_by_alias(fields | policy | filled))
+    given = job.model_fields_set | request.model_fields_set | policy.keys()
+    return Job.model_construct(given, **_by_alias(fields | policy | filled))
 
 
 def find(name: str, apis: Apis) -> tuple[Api, NamedCall]:
