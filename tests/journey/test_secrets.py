@@ -1,0 +1,121 @@
+"""No secret lies anywhere on the disk but where it was put: through a real daemon, whatever servers and jobs try."""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from tests.authserver import CLIENT, CLIENT_SECRET, AuthServer
+from tests.daemonkit import Daemon
+
+pytestmark = pytest.mark.journey
+
+TOKEN, PASSWORD, KEY = "tok3n/of+the shop", "pa55w0rd-of-the-erp", "k3y-in-the-query"
+CONFIG = """
+secrets = "secrets.toml"
+inline = "2 KiB"
+[defaults]
+attempts = 2
+backoff = {{ first = "10ms" }}
+[api.shop]
+base_url = "{url}/echo"
+headers = {{ X-Shop = "${{secret:token}}" }}
+auth = {{ basic = {{ user = "erp", password = "${{secret:password}}" }} }}
+[api.shop.calls.order]
+method = "POST"
+path = "/orders/{{id}}"
+json = {{ note = "${{note}}" }}
+[api.weather]
+base_url = "{url}/redirect"
+auth = {{ query = {{ appid = "${{secret:key}}" }} }}
+[api.bank]
+base_url = "{url}/guarded"
+auth = {{ oauth2 = {{ token_url = "{url}/token", client_id = "{client}", client_secret = "${{secret:client}}" }} }}
+[api.down]
+base_url = "{url}/status"
+auth = {{ bearer = "${{secret:token}}" }}
+[api.broken]
+base_url = "{url}/close"
+auth = {{ query = {{ appid = "${{secret:key}}" }} }}
+"""
+
+
+def forms(secret: str) -> set[bytes]:
+    """Give what a secret looks like on its way."""
+    basic = b64encode(f"erp:{secret}".encode()).decode()
+    texts = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], basic}
+    return {text.encode() for text in texts}
+
+
+def sly(job: object) -> str:
+    """Write a job so that its references are not seen in its text."""
+    return json.dumps(job).replace("$", "\\u0024")
+
+
+def leaks(folder: Path, secrets: list[str]) -> list[str]:
+    """Look for every form of every secret in every file, and in its name."""
+    wanted = {form for secret in secrets for form in forms(secret)}
+    found = []
+    for path in folder.rglob("*"):
+        if path.name == "secrets.toml" or not path.is_file():
+            continue
+        data = path.read_bytes() + os.fsencode(path.name)
+        found += [f"{path}: {form!r}" for form in wanted if form in data]
+    return found
+
+
+def test_no_secret_lies_under_the_spool_or_in_the_log(tmp_path: Path) -> None:
+    with AuthServer() as server:
+        daemon = Daemon(tmp_path, CONFIG.format(url=server.url(""), client=CLIENT) + '\n[log]\nlevel = "debug"\n')
+        stored = {"token": TOKEN, "password": PASSWORD, "key": KEY, "client": CLIENT_SECRET}
+        (tmp_path / "secrets.toml").write_text(
+            "".join(f"{name} = {json.dumps(text)}\n" for name, text in stored.items())
+        )
+        (tmp_path / "secrets.toml").chmod(0o600)
+        with daemon:
+            daemon.drop("echoed", {"url": server.url("/echo/all"), "cache": "1h"})
+            daemon.drop("called", sly({"call": "shop.order", "with": {"id": "${secret:token}", "note": "x" * 3000}}))
+            daemon.drop("asking", {"url": server.url("/echo/x"), "headers": {"X": "${secret:token}"}})
+            daemon.drop("sent-on", {"url": server.url("/redirect?to=/echo/here")})
+            daemon.drop("lent", {"url": server.url("/guarded/a"), "select": "headers"})
+            daemon.drop("failing", {"url": server.url("/status/503")})
+            daemon.drop("broken", {"url": server.url("/close")})
+            jobs = [{"call": "shop.order", "with": {"id": n, "note": "${secret:key}"}} for n in range(5)]
+            daemon.drop("lines", *map(sly, jobs))
+            answers = {name: daemon.answer(name) for name in ("echoed", "sent-on", "lent", "failing", "broken")}
+            lines = daemon.batch("lines")
+            asking = daemon.answer("asking")
+            daemon.answer("called")
+            server.tokens += 1
+            daemon.drop("lent-again", {"url": server.url("/guarded/b")})
+            assert daemon.answer("lent-again")["status"] == "done"
+            assert daemon.stop() == 0
+        assert {name: answer["status"] for name, answer in answers.items()} == {
+            "echoed": "done",
+            "sent-on": "done",
+            "lent": "done",
+            "failing": "failed",
+            "broken": "failed",
+        }
+        # What the server saw, so that there was something to hide.
+        seen = {
+            path: [one for one in server.requests if one.path == path]
+            for path in ("/echo/all", "/redirect", "/guarded/a")
+        }
+        assert seen["/echo/all"][0].headers["x-shop"] == TOKEN
+        assert seen["/redirect"][0].query["appid"] == KEY
+        assert seen["/guarded/a"][0].headers["authorization"] == "Bearer access-token-1"
+        called = next(one for one in server.requests if one.path == "/echo/orders/${secret:token}")
+        assert json.loads(called.body) == {"note": "x" * 3000}
+        first = next(one for one in server.requests if one.path == "/echo/orders/0")
+        assert json.loads(first.body) == {"note": "${secret:key}"}
+    assert asking["status"] == "rejected"
+    assert "is for the config" in asking["error"]["message"]
+    assert [line["status"] for line in lines] == ["done"] * 5
+    assert (tmp_path / "spool" / "outbox" / "called.body").stat().st_size > 3000
+    assert leaks(tmp_path, [TOKEN, PASSWORD, KEY, CLIENT_SECRET, "access-token-1", "access-token-3"]) == []
