@@ -21,19 +21,22 @@ if TYPE_CHECKING:
     from inboxd.jobs.faults import Backoff, Fault
     from inboxd.jobs.job import Job
     from inboxd.jobs.result import Answer, Problem, Response
+    from inboxd.jobs.service import ApiCall, Service
 
-__all__ = ["Answer", "Api", "ApiClient", "Backoff", "Fault", "Job", "Problem", "Response"]
+__all__ = ["Answer", "Api", "ApiCall", "ApiClient", "Backoff", "Fault", "Job", "Problem", "Response", "Service"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "result",
     "Api": "api",
+    "ApiCall": "service",
     "ApiClient": "client",
     "Backoff": "faults",
     "Fault": "faults",
     "Job": "job",
     "Problem": "result",
     "Response": "result",
+    "Service": "service",
 }
 
 

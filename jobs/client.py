@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from math import inf
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any, Self
 
 from ratelimit import RateLimitException
@@ -31,6 +31,7 @@ from inboxd.jobs.marks import Marks, NoMarks
 from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem
 from inboxd.jobs.rotation import workers_for
 from inboxd.jobs.sender import Sender
+from inboxd.jobs.stream import as_they_come
 from inboxd.jobs.task import Errand, Postponed, Task
 from inboxd.jobs.vault import Vault
 from inboxd.jobs.wires import Wires
@@ -135,16 +136,12 @@ class ApiClient:
 
     def map(self, jobs: Iterable[Job | Mapping[str, Any]]) -> Iterator[Answer]:
         """Give the answers of many jobs as they come; jobs are drawn from `jobs` as there is work for the threads."""
-        done: SimpleQueue[Future[Answer]] = SimpleQueue()
-        under_way = 0
-        for job in jobs:
-            self.submit(job).add_done_callback(done.put)
-            under_way += 1
-            if under_way >= 4 * len(self._serving):
-                yield done.get().result()
-                under_way -= 1
-        for _ in range(under_way):
-            yield done.get().result()
+        return as_they_come((self.submit(job) for job in jobs), self.breadth)
+
+    @property
+    def breadth(self) -> int:
+        """How many jobs are kept under way when many are to be done: work enough for all threads."""
+        return 4 * len(self._serving)
 
     # -- work -----------------------------------------------------------------------------------------------
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from inboxd.daemon.config import parse as parse_config
 from inboxd.jobs.job import parse as parse_job
+from tests.daemonkit import environment
+from tests.faultbehaviours import BEHAVIOURS
+from tests.faultserver import FaultServer, Seen, Wire
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -23,6 +28,16 @@ def block(after: str, language: str) -> str:
     match = re.search(rf"```{language}\n(.*?)```", README[README.index(after) :], re.DOTALL)
     assert match is not None
     return match[1]
+
+
+@contextlib.contextmanager
+def behaving(name: str, behaviour: Callable[[Wire, Seen], None]) -> Iterator[None]:
+    """Let the fault server know one path more."""
+    BEHAVIOURS[name] = behaviour
+    try:
+        yield
+    finally:
+        del BEHAVIOURS[name]
 
 
 @pytest.mark.journey
@@ -59,6 +74,31 @@ def test_the_config_of_the_readme_is_one(tmp_path: Path) -> None:
 def test_the_answer_of_the_readme_has_the_keys_of_an_answer() -> None:
     answer = json.loads(block("## A session", "json"))
     assert {"id", "name", "claim", "status", "api", "request", "response", "attempts"} <= answer.keys()
+
+
+@pytest.mark.journey
+def test_the_program_fetches_its_hundred_products_and_is_told_of_one_that_is_not_there(tmp_path: Path) -> None:
+    def product(wire: Wire, seen: Seen) -> None:
+        number = int(seen.path.rpartition("/")[2])
+        known = number != 13 and seen.headers["authorization"] == "Bearer t0ken"
+        body = json.dumps({"id": number, "name": "lamp", "price": 0.5}) if known else "{}"
+        wire.answer(body.encode(), 200 if known else 404, ("Content-Type: application/json",))
+
+    program = block("## From Python", "python")
+    assert program.count("\n") <= 30
+    with FaultServer() as server, behaving("products", product):
+        done = subprocess.run(
+            [sys.executable, "-c", program.replace("https://shop.example", server.url(""))],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            env=environment({"SHOP_TOKEN": "t0ken"}),
+        )
+    assert done.stdout == "99 products for 49.5\nproduct 13: the server answered 404\n"
+    assert "Products" in done.stderr
+    assert "t0ken" not in done.stderr
 
 
 def test_the_readme_is_short_enough_to_be_read() -> None:
