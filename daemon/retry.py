@@ -55,7 +55,12 @@ def _retry(spool: Spool, filename: str) -> str | None:
 
 
 def _attachments(spool: Spool, filename: str) -> Iterator[str]:
+    present = set(spool.failures())
     for line in spool.failed_lines(filename):
         # What never was a job has no attachments, and is answered as such once more.
         with suppress(Invalid):
-            yield from parse(line).attachments
+            job = parse(line)
+            yield from job.attachments
+            # Which argument of a call names a file, only the config knows; what lies there and is no job must be it.
+            given = [value for value in (job.arguments or {}).values() if isinstance(value, str)]
+            yield from (value for value in given if not names.is_job(value) and value in present)

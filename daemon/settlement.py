@@ -182,7 +182,7 @@ def failed_name(claim: Claim, attachment: str) -> str:
     return (own + bare)[:LONGEST_ATTACHMENT]
 
 
-def _renamed(job: dict[str, Any], claim: Claim) -> None:
+def _renamed(job: dict[str, Any], spool: Spool, claim: Claim) -> None:
     """Let a job ask for its attachments by their names in failed/."""
     parts: list[Any] = [job]
     if isinstance(job.get("multipart"), dict):
@@ -191,6 +191,12 @@ def _renamed(job: dict[str, Any], claim: Claim) -> None:
     for part in parts:
         if isinstance(part, dict) and isinstance(part.get("file"), str):
             part["file"] = failed_name(claim, part["file"])
+    if isinstance(job.get("with"), dict):
+        # Which argument of a call names a file, its definition says; that such a file came along is enough here.
+        taken = spool.attachments_of(claim.token)
+        for name, value in job["with"].items():
+            if isinstance(value, str) and value in taken:
+                job["with"][name] = failed_name(claim, value)
 
 
 def failed_copy(spool: Spool, claim: Claim, answer: Answer) -> bytes | None:
@@ -211,7 +217,7 @@ def with_trace(spool: Spool, claim: Claim, trace: dict[str, Any], *, failed: boo
         return None
     job["trace"] = trace
     if failed:
-        _renamed(job, claim)
+        _renamed(job, spool, claim)
     # Written by hand on several lines, it stays readable; written by a program on one, it stays one.
     copy = json.dumps(job, ensure_ascii=False, indent=2 if "\n" in text.strip() else None)
     # Half a character can stand in JSON only as the escape that it came as.
