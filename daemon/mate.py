@@ -150,6 +150,8 @@ class Mate:
     def _is_plain(self, job: Job) -> bool:
         if not job.model_fields_set <= _PLAIN:
             return False
+        if job.call in self.client.apis.spacings:
+            return False
         api = placed(job, self.client.apis)[1]
         return api.rate is None and api.concurrency is None and not self.client.rests(api)
 

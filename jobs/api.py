@@ -18,6 +18,7 @@ from inboxd.jobs.auth import Auth
 from inboxd.jobs.definition import CALL_NAME, NamedCall
 from inboxd.jobs.faults import Backoff
 from inboxd.jobs.fields import Headers, Url
+from inboxd.jobs.spacing import Spacing
 from inboxd.jobs.template import SECRET
 from inboxd.jobs.units import Duration, RateLimit, Statuses
 
@@ -98,6 +99,13 @@ class Apis:
 
     def __init__(self, named: Iterable[Api] = (), defaults: Policy | None = None) -> None:
         self.named = {api.name: api for api in named}
+        # The calls that have a rate of their own, as API.CALL.
+        self.spacings = {
+            f"{api.name}.{name}": Spacing(call.rate)
+            for api in self.named.values()
+            for name, call in api.calls.items()
+            if call.rate is not None
+        }
         self._defaults = (defaults or Policy()).model_dump(exclude_unset=True)
         # The longest prefix wins, so that an API may lie inside another one.
         prefixes = [(_normal(api.base_url).rstrip("/"), api) for api in self.named.values()]

@@ -113,7 +113,9 @@ class ApiClient:
             why, received = Problem(fault.kind, fault.message), errand.received or now
             future.set_result(Answer(request_id, "rejected", received=received, finished=now, error=why))
             return future
-        self._take_in(Task.of(parsed, request_id, api, call, future, errand, now, self.clock.mono()))
+        task = Task.of(parsed, request_id, api, call, future, errand, now, self.clock.mono())
+        task.spacing = self.apis.spacings.get(parsed.call) if parsed.call is not None else None
+        self._take_in(task)
         return future
 
     def _take_in(self, task: Task) -> None:

@@ -87,11 +87,16 @@ class Lane:
         return call
 
     def _in_peace(self, call: Callable[[Task], Any]) -> Callable[[Task], Any]:
-        """Keep tasks from calling when the lane has gone to rest since they were taken, as on a retry in place."""
+        """Keep tasks from calling that are too early for a limit of their own, or when the lane has gone to rest.
+
+        The latter may be since they were taken, as on a retry in place.
+        """
 
         def unless_resting(task: Task) -> Any:
             if (self.trips and not task.probing) or (self.rest_until and self._clock.mono() < self.rest_until):
                 raise RetryLater(0.0)
+            if task.spacing is not None and (wait := task.spacing.wait(self._clock.mono())):
+                raise RetryLater(wait)
             return call(task)
 
         return unless_resting

@@ -18,6 +18,7 @@ from inboxd.jobs.exchange import Call
 from inboxd.jobs.faults import Fault
 from inboxd.jobs.job import Job
 from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem, Response, Status
+from inboxd.jobs.spacing import Spacing
 
 
 class Postponed(Exception):
@@ -82,6 +83,8 @@ class Task:
     due: float
     expires: float
     cache_key: str | None = None
+    # The limit of its named call, if that has one of its own.
+    spacing: Spacing | None = None
     # Attempts made only to see whether a resting API is alive again.
     probes: int = 0
     probing: bool = False
