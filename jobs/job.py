@@ -28,13 +28,14 @@ from pydantic import (
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Method, Pairs, Url
 from inboxd.jobs.findings import JSON, Finding, findings
-from inboxd.jobs.template import SECRET, checked_expression
+from inboxd.jobs.template import checked_expression, secrets
 from inboxd.jobs.units import Duration, Statuses
 
 Body = Literal["json", "form", "text", "base64", "file", "multipart"]
 BODIES: tuple[Body, ...] = get_args(Body)
 # What a job may ask for; each asks for one thing.
 KINDS = ("url", "call")
+_NOT_FOR_JOBS = "${secret:…} is for the config; a job names a call, or a URL of an API, which has its credentials"
 _NOTHING_ASKED = f"one of the keys {' and '.join(KINDS)} is missing"
 # Words of the format that a later version will understand; told apart from a slip of the pen.
 PLANNED = frozenset({"do", "queue", "publish", "then", "for_each", "otherwise", "after", "callback"})
@@ -231,10 +232,12 @@ def load(data: bytes) -> Any:
         raise Invalid(f"line {line}: byte {error.start} is not UTF-8; expected JSON in UTF-8") from None
     if not text.strip():
         raise Invalid("the file is empty; expected a JSON object")
-    if "${secret:" in text and SECRET.search(text):
-        raise Invalid("${secret:…} is for the config; a job names a call or a URL of an API, which has its credentials")
     try:
-        return _STRICT.decode(text)
+        value = _STRICT.decode(text)
+        # Escaped, it would not be seen in the text.
+        if ("${secret:" in text or "\\u" in text) and secrets(value):
+            raise Invalid(_NOT_FOR_JOBS)
+        return value
     except json.JSONDecodeError as error:
         raise Invalid(f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from None
     except RecursionError:

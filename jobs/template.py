@@ -66,14 +66,15 @@ def fill(value: Any, scope: Mapping[str, Any]) -> Any:
 
 def names(value: Any) -> set[str]:
     """Give the first names of all expressions in a JSON value, and so check them; raises `TemplateError`."""
-    return {
-        name for _, parts in _leaves(value) for part in parts if isinstance(part, Expression) for name in part.names
-    }
+    return {name for parts in _leaves(value) for part in parts if isinstance(part, Expression) for name in part.names}
 
 
 def secrets(value: Any) -> set[str]:
     """Give the names of the credentials that a JSON value refers to."""
-    return {name for text, _ in _leaves(value) for name in SECRET.findall(text)}
+    if isinstance(value, str):
+        return set(SECRET.findall(value)) if "${secret:" in value else set()
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return set().union(*map(secrets, inner))
 
 
 def _fill(value: Any, scope: Mapping[str, Any]) -> Any:
@@ -95,11 +96,11 @@ def _fill(value: Any, scope: Mapping[str, Any]) -> Any:
     return value
 
 
-def _leaves(value: Any) -> Iterator[tuple[str, tuple[str | Expression, ...]]]:
-    """Give each string with `${` in it, and its parts."""
+def _leaves(value: Any) -> Iterator[tuple[str | Expression, ...]]:
+    """Give the parts of each string with `${` in it."""
     if isinstance(value, str):
         if "${" in value:
-            yield value, _parts(value)
+            yield _parts(value)
         return
     inner: Iterable[tuple[str | int, Any]] = ()
     if isinstance(value, dict):

@@ -180,6 +180,19 @@ def test_the_cache_rule_has_a_short_form() -> None:
     assert parse_object(short).cache == parse_object(long).cache
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"url": "http://a.example", "headers": {"A": "Bearer ${secret:x}"}}',
+        '{"url": "http://a.example", "json": [{"a": "\\u0024{secret:x}"}]}',
+        '{"url": "http://a.example", "text": "${\\u0073ecret:x}"}',
+    ],
+)
+def test_a_job_may_not_refer_to_a_credential(text: str) -> None:
+    with pytest.raises(Invalid, match=r"\$\{secret:…\} is for the config"):
+        parse(text.encode())
+
+
 def test_the_schema_serialises_and_names_every_key_that_is_read() -> None:
     schema = json.loads(json.dumps(Job.model_json_schema()))
     assert set(schema["properties"]) == {field.alias or name for name, field in Job.model_fields.items()}
