@@ -6,11 +6,10 @@ be made is `Invalid`, and says which argument, and the nearest name there is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from inboxd.jobs.api import Api, Apis
-from inboxd.jobs.definition import POLICY, NamedCall
+from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.template import TemplateError, nearest
@@ -39,13 +38,11 @@ def plain(job: Job, apis: Apis) -> Job:
         raise Invalid(f"{job.call}: {error}") from None
     except Invalid as fault:
         raise Invalid(f"{job.call}, filled with its arguments: {fault.message}") from None
-    policy = {
-        key: value for key in POLICY if getattr(job, key) is None and (value := getattr(definition, key)) is not None
-    }
-    fields = {name: value for name, value in job.__dict__.items() if name in Job.model_fields}
-    filled = {name: getattr(request, name) for name in request.model_fields_set}
-    given = job.model_fields_set | request.model_fields_set | policy.keys()
-    return Job.model_construct(given, **_by_alias(fields | policy | filled))
+    policy = {key: value for key, value in definition.policy.items() if getattr(job, key) is None}
+    made = job.model_copy(update=policy | {name: getattr(request, name) for name in request.model_fields_set})
+    # The copy brought along what was found out about a job without a body.
+    made.__dict__.pop("_bodies", None)
+    return made
 
 
 def find(name: str, apis: Apis) -> tuple[Api, NamedCall]:
@@ -67,8 +64,3 @@ def check(name: str, arguments: Collection[str], apis: Apis) -> None:
         find(name, apis)[1].check(arguments)
     except TemplateError as error:
         raise Invalid(f"{name}: {error.under('with')}") from None
-
-
-def _by_alias(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Name fields as `model_construct` looks for them."""
-    return {Job.model_fields[name].alias or name: value for name, value in fields.items()}

@@ -93,6 +93,11 @@ class NamedCall(BaseModel):
         return {name: need and name not in self.defaults for name, need in needed.items()}
 
     @cached_property
+    def policy(self) -> Mapping[str, Any]:
+        """What it says that a job may say otherwise."""
+        return {key: value for key in POLICY if (value := getattr(self, key)) is not None}
+
+    @cached_property
     def sealed(self) -> Mapping[str, str]:
         """The headers that hold credentials, which no job ever carries."""
         return {name: value for name, value in self.headers.items() if secrets(value)}

@@ -14,6 +14,7 @@ from typing import Any
 import jmespath
 from jmespath import functions
 from jmespath.exceptions import JMESPathError
+from jmespath.visitor import TreeInterpreter
 
 # In characters. What people write is far shorter, and each is remembered.
 LONGEST = 1000
@@ -43,7 +44,8 @@ class _Functions(functions.Functions):
 
 
 _FUNCTIONS = _Functions()
-_OPTIONS = jmespath.Options(custom_functions=_FUNCTIONS)
+# It has no state but for what it remembers of its own methods.
+_INTERPRETER: Any = TreeInterpreter(jmespath.Options(custom_functions=_FUNCTIONS))
 
 
 class Expression:
@@ -54,11 +56,13 @@ class Expression:
             raise ValueError(f"expected an expression of at most {LONGEST} characters")
         self.text = text
         try:
-            self._compiled = jmespath.compile(text)
-            root: Node = self._compiled.parsed
+            root: Node = jmespath.compile(text).parsed
             _check(root)
             growth = _growth(root)
             self.names = frozenset(_names(root))
+            self._root = root
+            # Most expressions are a name, and looking it up needs no interpreter.
+            self._name = root["value"] if root["type"] == "field" else None
         except JMESPathError as error:
             reason = str(error).splitlines()[0].partition(", for expression")[0].rstrip(":")
             raise ValueError(f"{text!r} is not a JMESPath expression: {reason}") from None
@@ -71,8 +75,10 @@ class Expression:
 
     def search(self, value: Any) -> Any:
         """Evaluate on a JSON value; what is not there is None. Raises ValueError where a function gets a wrong type."""
+        if self._name is not None:
+            return value.get(self._name) if isinstance(value, Mapping) else None
         try:
-            return self._compiled.search(value, _OPTIONS)
+            return _INTERPRETER.visit(self._root, value)
         except (JMESPathError, TypeError, ValueError, ArithmeticError) as error:
             raise ValueError(f"{self.text!r} cannot be evaluated: {str(error).splitlines()[0]}") from None
         except RecursionError:
