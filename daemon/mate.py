@@ -153,6 +153,9 @@ class Mate:
         if job.call in self.client.apis.spacings:
             return False
         api = placed(job, self.client.apis)[1]
+        if api.auth is not None and api.auth.oauth2 is not None:
+            # Some servers take only the newest token, and two processes would fetch theirs in turns.
+            return False
         return api.rate is None and api.concurrency is None and not self.client.rests(api)
 
     def _spill(self, token: str) -> BinaryIO:

@@ -16,7 +16,10 @@ from tests.daemonkit import Daemon
 pytestmark = pytest.mark.journey
 
 TOKEN, PASSWORD, KEY = "tok3n/of+the shop", "pa55w0rd-of-the-erp", "k3y-in-the-query"
+# Enough that the other process is given some.
+LINES = 400
 CONFIG = """
+processes = 2
 secrets = "secrets.toml"
 inline = "2 KiB"
 [defaults]
@@ -79,14 +82,14 @@ def test_no_secret_lies_under_the_spool_or_in_the_log(tmp_path: Path) -> None:
         (tmp_path / "secrets.toml").chmod(0o600)
         with daemon:
             daemon.drop("echoed", {"url": server.url("/echo/all"), "cache": "1h"})
-            daemon.drop("called", order(99, "{secret:token}" * 300))
+            daemon.drop("called", order(9999, "{secret:token}" * 300))
             daemon.drop("asking", {"url": server.url("/echo/x"), "headers": {"X": "${secret:token}"}})
             daemon.drop("hiding", '{"call": "shop.order", "with": {"id": "\\u0024{secret:token}"}}')
             daemon.drop("sent-on", {"url": server.url("/redirect?to=/echo/here")})
             daemon.drop("lent", {"url": server.url("/guarded/a"), "select": "headers"})
             daemon.drop("failing", {"url": server.url("/status/503")})
             daemon.drop("broken", {"url": server.url("/close")})
-            daemon.drop("lines", *(order(number, "{secret:key}") for number in range(5)))
+            daemon.drop("lines", *(order(number, "{secret:key}") for number in range(LINES)))
             answers = {name: daemon.answer(name) for name in ("echoed", "sent-on", "lent", "failing", "broken")}
             lines = daemon.batch("lines")
             refused = [daemon.answer("asking"), daemon.answer("hiding")]
@@ -111,11 +114,12 @@ def test_no_secret_lies_under_the_spool_or_in_the_log(tmp_path: Path) -> None:
         assert seen["/redirect"][0].query["appid"] == KEY
         assert seen["/guarded/a"][0].headers["authorization"] == "Bearer access-token-1"
         notes = {one.path: json.loads(one.body)["note"] for one in server.requests if "/orders/" in one.path}
-    assert notes.pop("/echo/orders/99").startswith("${secret:token}{secret:token}")
-    assert notes == {f"/echo/orders/{number}": "${secret:key}" for number in range(5)}
+        assert {one.headers["x-shop"] for one in server.requests if "/orders/" in one.path} == {TOKEN}
+    assert notes.pop("/echo/orders/9999").startswith("${secret:token}{secret:token}")
+    assert notes == {f"/echo/orders/{number}": "${secret:key}" for number in range(LINES)}
     for answer in refused:
         assert answer["status"] == "rejected"
         assert "is for the config" in answer["error"]["message"]
-    assert [line["status"] for line in lines] == ["done"] * 5
+    assert [line["status"] for line in lines] == ["done"] * LINES
     assert (tmp_path / "spool" / "outbox" / "called.body").stat().st_size > 3000
     assert leaks(tmp_path, [TOKEN, PASSWORD, KEY, CLIENT_SECRET, "access-token-1", "access-token-3"]) == []
