@@ -13,9 +13,10 @@ from pathlib import Path
 
 from bench import pages
 from bench.field import Field, Options
-from bench.kit import PLACE, Kit
+from bench.kit import PLACE, Kit, Missing
 from bench.report import Page, machine, page_text, save, today
 from bench.rig import ROOT, Late
+from bench.servers import Nginx
 
 FULL = Options()
 
@@ -44,8 +45,8 @@ def main() -> int:
         print(f"{name}:", flush=True)
         try:
             page = measure(name, known[name].measure, kit, options, given.dir)
-        except Late as late:
-            print(f"  {late}", file=sys.stderr)
+        except (Late, Missing) as reason:
+            print(f"  not measured: {reason}", file=sys.stderr)
             status = 1
             continue
         save(place, [page], list(known))
@@ -61,7 +62,7 @@ def measure(name: str, run: pages.Measure, kit: Kit, options: Options, place: Pa
     kit.versions.clear()
     try:
         with contextlib.ExitStack() as stack:
-            field = Field(folder, kit, options, stack)
+            field = Field(folder, kit, options, stack.enter_context(Nginx(kit, folder / "nginx")), stack)
             page = run(field)
         page.missing = field.missing
         page.measured = {

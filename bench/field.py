@@ -36,14 +36,13 @@ class Options(NamedTuple):
 
 
 class Field:
-    """One page's surroundings; in `stack` lies what must be ended."""
+    """One page's surroundings: a folder, the server, and whatever is asked for; in `stack` lies what must be ended."""
 
-    def __init__(self, folder: Path, kit: Kit, options: Options, stack: ExitStack) -> None:
-        self.folder, self.kit, self.options = folder, kit, options
+    def __init__(self, folder: Path, kit: Kit, options: Options, server: Nginx, stack: ExitStack) -> None:
+        self.folder, self.kit, self.options, self.server = folder, kit, options, server
         self._stack = stack
         self._brokers: dict[type, Process] = {}
         self.missing: dict[str, str] = {}
-        self.server = stack.enter_context(Nginx(kit, folder / "nginx"))
 
     def size(self, full: int, least: int = 50) -> int:
         """Return how many of something are to be done, instead of `full`."""
@@ -86,8 +85,8 @@ class Field:
             before = self.server.requests()
             sample = side(work, folder, self.server.pids)
             called = self.server.requests() - before
-        if called < len(work.jobs):
-            raise Late(f"the server saw {called} calls, not {len(work.jobs)}")
+        if called < work.size:
+            raise Late(f"the server saw {called} calls, not {work.size}")
         return sample
 
     def scratch(self) -> "Scratch":

@@ -74,15 +74,19 @@ class Kit:
     def debian(self, package: str, program: str) -> str:
         """Return the path of a program: the machine's own, or else the one of Debian's package, unpacked."""
         own = shutil.which(program, path=PATH)
-        if own is not None:
-            return own
-        places = ("usr/bin", "usr/sbin", f"usr/lib/{package.partition('-')[0]}/bin")
+        return own or self._from(package, f"usr/bin/{program}", f"usr/sbin/{program}")
+
+    def file(self, package: str, path: str) -> str:
+        """Return where a file of Debian's package is: at its place in the machine, or unpacked."""
+        return f"/{path}" if os.path.exists(f"/{path}") else self._from(package, path)
+
+    def _from(self, package: str, *paths: str) -> str:
         for _ in range(2):
-            for place in places:
-                if (self.root / place / program).exists():
-                    return str(self.root / place / program)
+            for path in paths:
+                if (self.root / path).exists():
+                    return str(self.root / path)
             self._unpack(package)
-        raise Missing(f"Debian's {package} holds no {program}")
+        raise Missing(f"Debian's {package} holds no {paths[0]}")
 
     def _unpack(self, package: str) -> None:
         if shutil.which("apt-get") is None:

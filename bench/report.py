@@ -115,9 +115,10 @@ def page_text(page: Page) -> str:
     if page.missing:
         parts.append("Not measured:\n\n" + "\n".join(f"* {name}: {why}" for name, why in page.missing.items()))
     if measured:
+        rounds = "one round" if measured["rounds"] == 1 else f"medians of {measured['rounds']} rounds"
         scale = "" if measured["scale"] == 1 else f", at {measured['scale']:g} of the full size"
         parts.append(
-            f"*{measured['date']}, inboxd {measured['inboxd']}, medians of {measured['rounds']} rounds{scale}; "
+            f"*{measured['date']}, inboxd {measured['inboxd']}, {rounds}{scale}; "
             f"{measured['machine']}.{' Versions: ' + versions + '.' if versions else ''}*"
         )
     return "\n\n".join(parts)
@@ -135,10 +136,10 @@ INTRODUCTION = """\
 Made by `make bench` ([bench/](../bench)), which sets up the peers, starts the servers and runs all sides in turn on the
 same work (A B A B). Figures are medians; dots in the plots are single rounds. *CPU* counts all processes of a side, its
 broker too, but not the nginx that everybody calls. *Foreign* is the share of the machine that other processes and the
-kernel's own threads took meanwhile: figures with much of it say little. Starting up is not counted: every side says when
-it is ready. inboxd runs as its real command with a durable spool, as shipped except for what a table says. Peers keep
-connections alive, have 32 calls in flight, use their fastest documented settings and keep every answer; how they are set
-is in [bench/peers](../bench/peers)."""
+kernel's own threads took meanwhile: figures with much of it say little. Starting up is not counted: every side says
+when it is ready. inboxd runs as its real command with a durable spool, as shipped except for what a table says. Peers
+keep connections alive, have 32 calls in flight, use their fastest documented settings and keep every answer; how they
+are set is in [bench/peers](../bench/peers)."""
 
 
 def load(folder: Path) -> dict[str, Page]:

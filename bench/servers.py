@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.kit import Kit
+from bench.kit import Kit, Missing
 from bench.measure import end, lifetimes
 from bench.rig import Late, wait_until
 
@@ -46,7 +46,7 @@ http {{
     }}
 }}
 """
-ECHO = "/usr/lib/nginx/modules/ngx_http_echo_module.so"
+ECHO = ("libnginx-mod-http-echo", "usr/lib/nginx/modules/ngx_http_echo_module.so")
 SLOW = "location /slow/ { echo_sleep 0.05; echo '{\"slow\": true}'; }"
 
 
@@ -146,7 +146,12 @@ class Nginx(Process):
         self._program = kit.debian("nginx-light", "nginx")
         said = subprocess.run([self._program, "-v"], capture_output=True, text=True, check=False).stderr
         kit.versions[self.name] = said.rpartition("/")[2].strip()
-        self.slow = os.path.exists(ECHO)
+        self._modules = self._slow = self.no_slow = ""
+        try:
+            self._modules = f"load_module {kit.file(*ECHO)};"
+            self._slow = SLOW
+        except Missing as reason:
+            self.no_slow = str(reason)
         self._more = kit.libraries()
 
     def start(self) -> None:
@@ -156,8 +161,8 @@ class Nginx(Process):
                 folder=self.folder,
                 port=self.port,
                 text="x" * 220,
-                modules=f"load_module {ECHO};" if self.slow else "",
-                slow=SLOW if self.slow else "",
+                modules=self._modules,
+                slow=self._slow,
             )
         )
         # A master that is root would give its worker to a user who cannot enter our folder.

@@ -4,7 +4,7 @@ from bench import sides
 from bench.field import Field
 from bench.peers import PEERS
 from bench.report import Page
-from bench.side import Inboxd
+from bench.side import WHOLE_MACHINE, Inboxd
 from bench.work import gets, posts
 
 PLACE = 1
@@ -15,7 +15,7 @@ CHEAPER = ("script", "Huey", "Dramatiq", "Celery", "fastq + axios")
 def measure(field: Field) -> Page:
     """Run inboxd and all peers in turn, first on GETs, then on POSTs."""
     count = field.size(10_000)
-    ours = Inboxd("batch")
+    ours = Inboxd("batch", WHOLE_MACHINE)
     everybody = [*field.peers(*PEERS), ours]
     figures = {
         work.title: field.in_turn(everybody, work) for work in (gets(field.server, count), posts(field.server, count))

@@ -3,7 +3,7 @@
 from bench import sides
 from bench.field import Field
 from bench.report import Page
-from bench.side import Inboxd
+from bench.side import WHOLE_MACHINE, Inboxd
 from bench.work import gets
 
 PLACE = 2
@@ -13,7 +13,7 @@ FASTER = {"script": 2, "Huey fsync": 5, "fastq + axios": 1}
 def measure(field: Field) -> Page:
     """Run inboxd on files and the peers of the bars in turn."""
     count = field.size(10_000)
-    ours = Inboxd("files")
+    ours = Inboxd("files", WHOLE_MACHINE)
     everybody = [*field.peers(*FASTER), ours]
     work = gets(field.server, count)
     found = field.in_turn(everybody, work)

@@ -10,15 +10,16 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.kit import Kit, Missing
-from bench.measure import Sample, Stopwatch, end, lifetimes
+from bench.measure import Sample, Stopwatch
 from bench.rig import Late
 from bench.servers import Process, RabbitMQ, Redis
 from bench.work import Work
@@ -80,33 +81,39 @@ class PeerSide:
             process.stdin.write("go\n")
             process.stdin.flush()
             kept = int(_expect(process, folder, "done", SLOW))
-            sample = watch.stop(len(work.jobs))
-        if kept != len(work.jobs):
-            raise Late(f"{self.name} kept {kept} answers to {len(work.jobs)} calls")
+            sample = watch.stop(work.size)
+        if kept != work.size:
+            raise Late(f"{self.name} kept {kept} answers to {work.size} calls")
         return sample
 
 
 @contextmanager
 def _running(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Run a peer; at the end of the block its input ends, and it should end by itself."""
-    with (folder / "said").open("wb") as said:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
-        )
-    born = lifetimes([process.pid])
-    try:
-        yield process
-        born = lifetimes([process.pid])
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        born = lifetimes([process.pid])
-    finally:
-        born |= lifetimes([process.pid])
-        process.kill()
-        process.wait()
-        end(born)
+    pipe = subprocess.PIPE
+    with (
+        (folder / "said").open("wb") as said,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=said,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            # Whatever it started and left behind is in its group.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _expect(process: subprocess.Popen[str], folder: Path, word: str, timeout: float) -> str:
