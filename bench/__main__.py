@@ -6,6 +6,7 @@ It prints what it finds. A run at full size writes docs/benchmarks.md; a smaller
 import argparse
 import contextlib
 import shutil
+import signal
 import sys
 import tempfile
 from importlib.metadata import version
@@ -41,6 +42,8 @@ def main() -> int:
     full = options.rounds >= FULL.rounds and options.scale >= 1
     place = ROOT / "docs" if full else PLACE / "report"
     kit, status = Kit(), 0
+    # Whoever ends the bench ends its servers and peers too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in names:
         print(f"{name}:", flush=True)
         try:

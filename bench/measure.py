@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = len(os.sched_getaffinity(0))
+# Whatever cores are ours: strangers run on all of them.
+ALL_CORES = os.cpu_count() or CORES
 KIB = 1024
 
 
@@ -76,7 +78,7 @@ class Stopwatch:
         seconds = time.monotonic() - self._began
         spent = cpu(self._side) - self._cpu
         known = spent + cpu(self._server) - self._served + time.process_time() - self._own
-        foreign = max(0.0, busy() - self._busy - known) / (seconds * CORES)
+        foreign = max(0.0, busy() - self._busy - known) / (seconds * ALL_CORES)
         return Sample(calls, seconds, spent, foreign)
 
 

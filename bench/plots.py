@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass, field
 from html import escape
 
-OURS, OTHERS, DOT, TEXT, GRID = "#d55e00", "#56799b", "#1b1b1b", "#777777", "#99999955"
+OURS, OTHERS, DOT, TEXT = "#d55e00", "#56799b", "#1b1b1b", "#777777"
+GRID = 'stroke="#999999" stroke-opacity="0.3"'
 LINES = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")
 WIDTH, LABEL, ROW = 760, 190, 26
 PLOT_HEIGHT, MARGIN = 300, 56
@@ -61,7 +62,7 @@ def _ticks(top: float, scale: float, height: int, unit: str) -> list[str]:
         value = top * step / 4
         x = LABEL + value * scale
         found += [
-            f'<path d="M{x:.1f} 28V{height - 28}" stroke="{GRID}"/>',
+            f'<path d="M{x:.1f} 28V{height - 28}" {GRID}/>',
             f'<text x="{x:.1f}" y="{height - 12}" text-anchor="middle">{figure(value)}</text>',
         ]
     return [*found, f'<text x="8" y="{height - 12}">{escape(unit)}</text>']
@@ -80,7 +81,7 @@ def _lines(plot: Plot) -> tuple[int, list[str]]:
     for step in range(5):
         _, y = place(10**low, top * step / 4)
         body += [
-            f'<path d="M{MARGIN} {y:.1f}H{MARGIN + width}" stroke="{GRID}"/>',
+            f'<path d="M{MARGIN} {y:.1f}H{MARGIN + width}" {GRID}/>',
             f'<text x="{MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{figure(top * step / 4)}</text>',
         ]
     for x in sorted({x for x, _ in points}):

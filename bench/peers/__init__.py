@@ -1,7 +1,8 @@
 """The named peers: programs that do the same work as inboxd, each at its fastest documented settings, 32 in flight.
 
 A peer is one file here and one row in PEERS. The file is run with the path of the calls (JSON lines with `method`,
-`url` and perhaps `json`), a folder for its answers, and the row's `extra`; the address of its broker is in $BROKER.
+`url` and perhaps `json`), a folder for its answers, and the row's `extra`; the address of its broker is in $BROKER, and
+in $QUEUE a name that no run before has used, so that nothing is left from one that broke.
 It prepares, says `ready`, waits for a line, makes the calls and keeps every answer, says `done N` when N are kept,
 and lives until its input ends.
 """
@@ -13,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +27,7 @@ from bench.servers import Process, RabbitMQ, Redis
 from bench.work import Work
 
 HERE = Path(__file__).resolve().parent
-READY, SLOW = 120, 1800
+READY, SLOW = 120, 900
 
 
 class Peer(NamedTuple):
@@ -73,7 +75,8 @@ class PeerSide:
     def __call__(self, work: Work, folder: Path, server: list[int]) -> Sample:
         """Make all calls in a process of its own; raises Late with what it said when it fails."""
         command = [*self._command, str(work.write(folder)), str(folder), *self._extra]
-        with _running(command, folder, self._environment) as process:
+        environment = {**self._environment, "QUEUE": f"bench-{time.monotonic_ns()}"}
+        with _running(command, folder, environment) as process:
             _expect(process, folder, "ready", READY)
             side = [process.pid, *(self._broker.pids if self._broker else [])]
             watch = Stopwatch(side, server)

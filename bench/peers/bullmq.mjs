@@ -11,7 +11,7 @@ const pool = new Pool(new URL(jobs[0].url).origin, { connections: 32 });
 const answers = createWriteStream(`${process.argv[3]}/answers.jsonl`);
 const headers = { "content-type": "application/json" };
 const options = { removeOnComplete: true, attempts: 5 };
-const queue = new Queue("bench", { connection });
+const queue = new Queue(process.env.QUEUE, { connection });
 let kept = 0;
 let finish;
 const finished = new Promise((resolve) => (finish = resolve));
@@ -24,7 +24,7 @@ async function call({ data: job }) {
   answers.write(JSON.stringify({ url: job.url, status: response.statusCode, json }) + "\n");
 }
 
-const worker = new Worker("bench", call, { connection, concurrency: 32 });
+const worker = new Worker(process.env.QUEUE, call, { connection, concurrency: 32 });
 worker.on("completed", () => ++kept === jobs.length && finish());
 await Promise.all([queue.waitUntilReady(), worker.waitUntilReady()]);
 

@@ -18,7 +18,7 @@ answers = os.open("answers.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 local = threading.local()
 
 
-@dramatiq.actor
+@dramatiq.actor(queue_name=os.environ["QUEUE"])
 def call(job):
     if not hasattr(local, "session"):
         local.session = requests.Session()
