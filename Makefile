@@ -31,7 +31,7 @@ bench: $(READY)
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-spool
+	rm -rf $(VENV) .bench build dist *.egg-info demo-spool
 
 # What the models say of themselves, as files; a test holds them to it.
 docs: $(READY)

@@ -153,7 +153,7 @@ class Intake:
             return min(again, now + WORTH_WAITING)
         if not through:
             return now
-        return min([again, self._deferred.next_due(now), *(entry[0] for entry in self._unfinished[:1])])
+        return min([again, self._check_at, self._deferred.next_due(now), *(entry[0] for entry in self._unfinished[:1])])
 
     def _look_around(self, now: float) -> None:
         """Every few seconds: does the watcher still watch, is there space; and look into the inbox in any case."""

@@ -290,3 +290,14 @@ def test_a_stop_gives_back_what_was_not_begun(yard: Yard) -> None:
     yard.intake.stop()
     assert yard.bench.names("inbox") == ["a.json", "young.json"]
     assert yard.bench.names("active") == []
+
+
+def test_a_batch_that_came_just_now_is_looked_at_again_as_soon_as_it_is_quiet(yard: Yard) -> None:
+    """The next scan is due in two seconds, and would be far too late."""
+    yard.bench.drop("a.jsonl", f"{JOB}\n")
+    os.utime(Path(yard.bench.spool.inbox, "a.jsonl"), times=(yard.bench.clock.wall(), yard.bench.clock.wall() - 0.1))
+    wanted = [yard.turn() for _ in range(3)]
+    assert wanted[-1] == pytest.approx(yard.bench.worker.quiet - 0.1, abs=0.01)
+    yard.bench.clock.advance(wanted[-1] + 0.01)
+    yard.settle()
+    assert yard.asked() == 1
