@@ -24,7 +24,7 @@ from inboxd.daemon.crew import LONGEST
 from inboxd.daemon.lines import Line, Lines
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import Asked, Back, Ready
-from inboxd.daemon.settlement import BODY, FAILED, LINES, PART, SUMMARY, log_answer, publish_batch
+from inboxd.daemon.settlement import BODY, FAILED, LINES, PART, SUMMARY, leaves_a_body, log_answer, publish_batch
 from inboxd.daemon.spool import Unfit
 from inboxd.daemon.worker import NotYet, Worker
 from inboxd.jobs.calls import plain
@@ -253,8 +253,7 @@ class Batch:
         """Publish the body of a line that has no place in the answer; gives its file name."""
         response, line = answer.response, answer.line or 0
         if response is None or not (response.side or response.binary):
-            if len(answer.attempts) > 1:
-                # An attempt that was not the last may have left the beginning of a body.
+            if leaves_a_body(answer):
                 self._spool.unstage(f"{self.claim.token}:{line}", BODY)
             return None
         return self._spool.publish_body(self.claim, line, response.side, response.body)

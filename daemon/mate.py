@@ -27,7 +27,7 @@ from inboxd.daemon.log import Logs
 from inboxd.daemon.logline import json_line, logfmt
 from inboxd.daemon.names import body_of_line
 from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
-from inboxd.daemon.settlement import BODY, answer_fields
+from inboxd.daemon.settlement import BODY, answer_fields, leaves_a_body
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.calls import placed, plain
 from inboxd.jobs.client import DISK_FULL_WAIT, ApiClient
@@ -240,6 +240,8 @@ class Mate:
                 response.side.close()
                 # What is open cannot be given to another process.
                 response = answer.response = replace(response, side=None)
+        elif leaves_a_body(answer):
+            self._spool.unstage(token, BODY)
         if line is None and (body or not answer.ok):
             return Ready(token, line, answer.status, b"", None, body, answer)
         file = body_of_line(asked.name, token) if body else None

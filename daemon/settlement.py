@@ -71,8 +71,7 @@ class Answered:
             self.spool.remove(self.claim)
         else:
             self.spool.set_aside(self.claim, self.claim.kind + FAILED)
-        # An attempt that was not the last may have left the beginning of a body.
-        leftover = len(self.answer.attempts) > 1
+        leftover = leaves_a_body(self.answer)
         publish(
             self.spool,
             self.claim,
@@ -86,6 +85,11 @@ class Answered:
     def settled(self) -> None:
         """Log the end of the job."""
         log_answer(self.answer)
+
+
+def leaves_a_body(answer: Answer) -> bool:
+    """Tell whether the beginning of a body may be staged: by an attempt that failed, and was perhaps not the last."""
+    return len(answer.attempts) > 1 or not answer.ok
 
 
 def publish(

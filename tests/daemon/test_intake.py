@@ -288,6 +288,7 @@ def test_a_stop_gives_back_what_was_not_begun(yard: Yard) -> None:
     os.utime(Path(yard.bench.spool.inbox, "young.json"), (now, now))
     yard.intake.start()
     yard.intake.stop()
+    yard.intake.give_back()
     assert yard.bench.names("inbox") == ["a.json", "young.json"]
     assert yard.bench.names("active") == []
 
