@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 import inboxd
+from inboxd.daemon.cli_system import install_units
 
 SPOOL = click.option("--spool", metavar="DIR", help="The spool folder [env INBOXD_SPOOL; default ./spool].")
 CONFIG = click.option(
@@ -51,6 +52,9 @@ def _load(config: str | None, spool: str | None) -> Any:
 @click.version_option(inboxd.__version__, prog_name="inboxd")
 def main() -> None:
     """Drop a file, the call gets made."""
+
+
+main.add_command(install_units)
 
 
 @main.command()

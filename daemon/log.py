@@ -17,6 +17,7 @@ from contextlib import suppress
 from time import time
 from typing import Any, Literal, Protocol
 
+from inboxd.daemon.journal import Journal, datagram, is_standard_error
 from inboxd.daemon.logline import Entry, Format, json_line, logfmt
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -230,8 +231,14 @@ def start(
     format: Literal["logfmt", "json"] = "logfmt",  # noqa: A002  # the config calls it so
     file: str | None = None,
 ) -> Logs:
-    """Send the process's log to `file` (None: standard error); raises OSError when that cannot be opened."""
-    logs = Logs(Sink(file), json_line if format == "json" else logfmt)
+    """Send the process's log to `file` (None: standard error, or the journal if that is what stands behind it).
+
+    Raises OSError when the file cannot be opened.
+    """
+    if file is None and is_standard_error(os.environ):
+        logs = Logs(Journal(), datagram)
+    else:
+        logs = Logs(Sink(file), json_line if format == "json" else logfmt)
     logs.begin(level)
     return logs
 

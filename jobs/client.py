@@ -81,7 +81,8 @@ class ApiClient:
         self._sender = Sender(self._wires, self.clock, max_body=max_body, inline=max_body if inline is None else inline)
         self._marks = marks or NoMarks()
         self.queue = LaneQueue(self._new_lane, workers=workers, window=window, clock=self.clock, on_room=on_room)
-        self._at_work: dict[int, Task] = {}
+        # Which task each worker holds, by its number.
+        self.at_work: dict[int, Task] = {}
         self._on_rest = on_rest
         self._closed = False
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
@@ -154,7 +155,7 @@ class ApiClient:
                 task = self.queue.get()
             except Empty:
                 return
-            self._at_work[worker] = task
+            self.at_work[worker] = task
             self._marks.begin(worker, task.errand.token)
             try:
                 self._carry_out(task)
@@ -163,7 +164,7 @@ class ApiClient:
                 fault = Internal(f"{type(error).__name__}: {error}")
                 self._end(task, task.answer("failed", self.clock.wall(), fault=fault))
             self._marks.clear(worker)
-            del self._at_work[worker]
+            del self.at_work[worker]
 
     def _carry_out(self, task: Task) -> None:
         if not task.begin():
@@ -272,7 +273,7 @@ class ApiClient:
         until = self.clock.mono() + drain
         while wait_for(self._serving, min(drain, LOOK_UP)).not_done and self.clock.mono() < until and not hurry():
             pass
-        cut = list(self._at_work.values())
+        cut = list(self.at_work.values())
         for task in cut:
             end = Attempt(self.clock.wall(), 0.0, fault=Interrupted.kind, message="stopped before the call had ended")
             self._give_up(task, task.postponed(0.0, end, stopped=True))

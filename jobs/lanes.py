@@ -246,6 +246,17 @@ class LaneQueue(queue.Queue[Task]):
         """Tasks that workers hold."""
         return self._rotation.running
 
+    @property
+    def taken(self) -> int:
+        """How often a worker has taken a task."""
+        return self._rotation.picked
+
+    @property
+    def overdue(self) -> bool:
+        """Tell whether there is something to look at and a worker free to do so; for an instant there often is."""
+        with self.mutex:
+            return not self._closed and self._rotation.overdue(self._clock.mono())
+
     def _qsize(self) -> int:
         # How much of the window is taken: `qsize`, `empty` and `full` ask here.
         return self.held

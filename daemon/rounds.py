@@ -1,0 +1,106 @@
+"""What the main thread does every second while the daemon serves: look whether everybody moves, and say how it goes.
+
+It says so to systemd, in state/status.json, and in state/lanes.json for the next start. Each step is short, and none
+of them may end the daemon: what the disk refuses is written a second later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from typing import Any
+
+import inboxd
+from inboxd.daemon.config import Config
+from inboxd.daemon.intake import Intake
+from inboxd.daemon.notify import Notify
+from inboxd.daemon.outbox import Outbox
+from inboxd.daemon.pulse import Pulse, signs
+from inboxd.daemon.spool import Spool
+from inboxd.jobs.client import ApiClient
+from inboxd.jobs.clock import Clock
+from inboxd.jobs.result import isotime
+
+log = logging.getLogger("inboxd.rounds")
+
+
+class Rounds:
+    """The rounds of one daemon, around its parts."""
+
+    def __init__(
+        self,
+        config: Config,
+        spool: Spool,
+        clock: Clock,
+        *,
+        intake: Intake,
+        client: ApiClient,
+        outbox: Outbox,
+        notify: Notify,
+    ) -> None:
+        self.config = config
+        self._spool = spool
+        self._clock = clock
+        self._intake = intake
+        self._client = client
+        self._outbox = outbox
+        self._notify = notify
+        self._pulse = Pulse(notify.watchdog)
+        self._stuck: list[str] = []
+        # Whether the first turn of the intake is over; before it nothing would be found.
+        self.serves = False
+        self._started = clock.wall()
+
+    def turn(self, now: float) -> None:
+        """Make one round at `now` (wall time)."""
+        self._feel_pulse(self._clock.mono())
+        self.write(now)
+
+    def write(self, now: float) -> None:
+        """Write how it goes, for `status` and for the next start."""
+        with contextlib.suppress(OSError):
+            self._write_json("status.json", self.status(now))
+            self._write_json("lanes.json", {"at": now, "lanes": self._client.queue.states()})
+
+    def _feel_pulse(self, mono: float) -> None:
+        """See whether everybody moves; a watchdog that hears nothing more of us starts us again."""
+        stuck = self._pulse.stuck(signs(self._intake, self._client, self._outbox, self.config.rescan), mono)
+        if stuck and not self._stuck:
+            log.error("standing still", extra={"fields": {"error": "; ".join(stuck)}})
+        self._stuck = stuck
+        if not stuck:
+            self._notify.alive()
+        if self._intake.turns and not self.serves:
+            self.serves = True
+            self._notify.ready()
+        queue = self._client.queue
+        work = f"{self._outbox.committed} answered, {queue.running} being called, {queue.held - queue.running} waiting"
+        self._notify.status("; ".join(self._trouble) or work)
+
+    @property
+    def _trouble(self) -> list[str]:
+        found = (self._intake.trouble, self._outbox.trouble, self._intake.watch.trouble)
+        return [*filter(None, found), *self._stuck]
+
+    def status(self, now: float) -> dict[str, Any]:
+        """Say how it goes."""
+        queue = self._client.queue
+        return {
+            "pid": os.getpid(),
+            "version": inboxd.__version__,
+            "since": isotime(self._started),
+            "at": isotime(now),
+            "window": {"held": queue.held, "running": queue.running, "of": self.config.window},
+            "answered": self._outbox.committed,
+            "trouble": self._trouble,
+            "batches": self._intake.batches.progress,
+            "lanes": queue.states(),
+        }
+
+    def _write_json(self, name: str, value: Any) -> None:
+        """Replace one of our own small files; torn or lost after a power cut, it is simply made again."""
+        staged = self._spool.state(f".{name}")
+        self._spool.disk.write(staged, json.dumps(value, indent=2).encode() + b"\n")
+        self._spool.disk.rename(staged, self._spool.state(name))
