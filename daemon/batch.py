@@ -224,6 +224,7 @@ class Batch:
     def _answer(self, line: Line, answer: Answer) -> None:
         answer.name = self.claim.name
         answer.line = line.number
+        self._worker.count(answer)
         self._made.append(answer)
         self._worker.outbox.put(self)
 

@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, Self
 
 from inboxd.daemon import names
 from inboxd.daemon.disk import Disk
@@ -32,6 +32,12 @@ class Entries(Iterator[os.DirEntry[str]], Protocol):
     """What os.scandir gives: the entries of a folder, read as they are asked for."""
 
     def close(self) -> None:
+        """Read no further."""
+
+    def __enter__(self) -> Self:
+        """Begin to read; `close` at the end of the block."""
+
+    def __exit__(self, *exc: object) -> None:
         """Read no further."""
 
 
@@ -171,6 +177,17 @@ class Folders:
         """Bytes that we could still write."""
         figures = os.statvfs(self.root)
         return figures.f_bavail * figures.f_frsize
+
+    def entries(self, name: str) -> Entries:
+        """Read a folder as it is asked for; raises FileNotFoundError."""
+        return os.scandir(self.folder(name))
+
+    def queues(self) -> list[str]:
+        """Give the names of the message queues."""
+        try:
+            return sorted(os.listdir(self.folder("queues")))
+        except FileNotFoundError:
+            return []
 
     def failures(self) -> list[str]:
         """Give the names of the files in failed/."""

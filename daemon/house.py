@@ -41,7 +41,7 @@ SOON = 0.05
 # Asked for again and again while calls end, so that `drain` may be longer than the unit's TimeoutStopSec.
 GRACE = 10.0
 # What a reload changes, beside the log's level; the other keys are how the parts were built.
-AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain")
+AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain", "keep", "metrics")
 
 
 class House:
@@ -111,6 +111,7 @@ class House:
             note=deferred.note,
             wake=self._on_room,
             crew=self.crew,
+            tallies=self.client.queue.tallies,
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self._tell_missing_secrets()
@@ -209,7 +210,8 @@ class House:
     def _change(self, new: Config) -> None:
         changes: dict[str, Any] = {name: getattr(new, name) for name in AT_RUN_TIME}
         changes["log"] = self.config.log.model_copy(update={"level": new.log.level})
-        self.config = self.rounds.config = self.config.model_copy(update=changes)
+        self.config = self.config.model_copy(update=changes)
+        self.rounds.change(self.config)
         self.crew.change(self.config)
         self.client.change(
             self.config.apis,

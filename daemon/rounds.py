@@ -10,11 +10,14 @@ import contextlib
 import json
 import logging
 import os
-from typing import Any
+from functools import cached_property
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 import inboxd
 from inboxd.daemon.config import Config
 from inboxd.daemon.intake import Intake
+from inboxd.daemon.janitor import Janitor
 from inboxd.daemon.notify import Notify
 from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.pulse import Pulse, signs
@@ -23,7 +26,13 @@ from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.result import isotime
 
+if TYPE_CHECKING:
+    from inboxd.daemon.metrics import Metrics
+
 log = logging.getLogger("inboxd.rounds")
+
+# Seconds between two files for node_exporter, which is asked about as often.
+METRICS_EVERY = 15.0
 
 
 class Rounds:
@@ -52,11 +61,47 @@ class Rounds:
         # Whether the first turn of the intake is over; before it nothing would be found.
         self.serves = False
         self._started = clock.wall()
+        self._janitor = Janitor(spool, config.keep)
+        self._metrics_at = -inf
+        self._refused: str | None = None
 
     def turn(self, now: float) -> None:
         """Make one round at `now` (wall time)."""
-        self._feel_pulse(self._clock.mono())
+        mono = self._clock.mono()
+        self._feel_pulse(mono)
         self.write(now)
+        try:
+            self._janitor.turn(now)
+            if self.config.metrics.textfile is not None and mono >= self._metrics_at:
+                self._metrics_at = mono + METRICS_EVERY
+                self.metrics.write(self.config.metrics.textfile)
+        except OSError as error:
+            self._say(f"{error.filename}: {error.strerror}")
+
+    def change(self, config: Config) -> None:
+        """Go on under another config."""
+        self.config = config
+        self._janitor.keeps = config.keep
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What is counted; made when somebody asks, since its library takes a while to load."""
+        from inboxd.daemon.metrics import Metrics  # noqa: PLC0415  # see above
+
+        return Metrics(
+            self._spool,
+            intake=self._intake,
+            client=self._client,
+            outbox=self._outbox,
+            janitor=self._janitor,
+            window=self.config.window,
+        )
+
+    def _say(self, refused: str) -> None:
+        """Log what the disk refused, once."""
+        if refused != self._refused:
+            log.warning("housekeeping is refused", extra={"fields": {"error": refused}})
+        self._refused = refused
 
     def write(self, now: float) -> None:
         """Write how it goes, for `status` and for the next start."""

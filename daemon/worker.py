@@ -29,6 +29,7 @@ from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, load, parse_object
 from inboxd.jobs.lanes import FILE_SHARE
 from inboxd.jobs.result import Answer, Attempt, Problem, Status
+from inboxd.jobs.tally import Tallies
 from inboxd.jobs.task import Errand, Postponed
 
 log = logging.getLogger("inboxd.worker")
@@ -72,6 +73,7 @@ class Worker:
     note: Callable[[str, float], None]
     wake: Callable[[], None]
     crew: Crew | None = None
+    tallies: Tallies = field(default_factory=Tallies)
     suspects: deque[Future[Answer]] = field(default_factory=deque)
 
     def take(self, claim: Claim, now: float) -> None:
@@ -228,7 +230,12 @@ class Worker:
         """Hand the answer of a file over to the outbox."""
         answer.name = claim.name
         answer.claim = claim.token
+        self.count(answer)
         self.outbox.put(Answered(self.spool, claim, answer, attachments))
+
+    def count(self, answer: Answer) -> None:
+        """Count an answer for its API; one that never came so far for none."""
+        self.tallies.of(answer.api or "").answer(answer.status, answer.cache)
 
     @staticmethod
     def ended(request_id: str, status: Status, fault: Fault, received: float, now: float) -> Answer:

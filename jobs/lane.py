@@ -21,6 +21,7 @@ from inboxd.jobs.api import Api
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.faults import Again, Fault, decide
 from inboxd.jobs.pace import Pace, Throughput
+from inboxd.jobs.tally import OK, Tally
 from inboxd.jobs.task import Task
 
 # A worker sleeps out a wait itself only when handing the task back would take about as long.
@@ -59,6 +60,8 @@ class Lane:
         # Set by the queue: when the lane is to be looked at again, and whether it stands in the rotation.
         self.wakes_at = inf
         self.in_rotation = False
+        # Set by the queue as well, so that what was counted outlives the lane.
+        self.tally = Tally()
         self._clock = clock
         self._on_rest = on_rest
         # Workers report faults side by side; the waiting room is guarded by the queue's own lock.
@@ -143,6 +146,7 @@ class Lane:
         task.probing = bool(self.trips)
         task.begun = True
         self._pace.hand_out(task)
+        self.tally.took(now - task.due)
         return task
 
     def _leaves(self, task: Task) -> None:
@@ -209,6 +213,10 @@ class Lane:
 
     def succeeded(self) -> None:
         """Note that the server did its work, which closes the breaker."""
+        self.tally.attempt(OK)
+        self._is_well()
+
+    def _is_well(self) -> None:
         if self.faults or self.trips:
             with self._lock:
                 self.faults = 0
@@ -220,6 +228,7 @@ class Lane:
         A probe that fails costs the lane a longer rest and not the job an attempt: nothing is rejected
         because its API was down. At most a whole round of probes is free, so that every job ends.
         """
+        self.tally.attempt(fault.kind)
         if fault.temporary:
             rested = self.rest_until
             with self._lock:
@@ -228,7 +237,7 @@ class Lane:
                 self._on_rest(self.name, self.rest_until - now)
         elif fault.status is not None:
             # A permanent fault with a status is an answer too: the server is alive.
-            self.succeeded()
+            self._is_well()
         counts = not (fault.temporary and task.probing and task.probes < task.limit)
         tried = task.tried + counts
         fault.decision = decide(fault, max(tried, 1), task.limit + (not counts), self.api.backoff, random.random())

@@ -17,6 +17,7 @@ from inboxd.jobs.api import Api
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.lane import Lane
 from inboxd.jobs.rotation import Rotation
+from inboxd.jobs.tally import Tallies
 from inboxd.jobs.task import Task
 
 log = logging.getLogger("inboxd.jobs")
@@ -59,6 +60,7 @@ class LaneQueue(queue.Queue[Task]):
         super().__init__(window)
         self.lanes: dict[str, Lane] = {}
         self.held = 0
+        self.tallies = Tallies()
         self._new_lane = new_lane
         self._clock = clock
         self._on_room = on_room
@@ -124,6 +126,7 @@ class LaneQueue(queue.Queue[Task]):
             if len(self.lanes) >= KNOWN_LANES:
                 self.lanes = {name: one for name, one in self.lanes.items() if not one.idle or one.in_rotation}
             lane = self.lanes[api.name] = self._new_lane(api)
+            lane.tally = self.tallies.of(api.name)
         return lane
 
     def lane(self, api: Api) -> Lane:

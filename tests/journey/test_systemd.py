@@ -43,13 +43,13 @@ def served(box: Box) -> Box:
 
 
 def test_a_job_of_a_user_is_answered_and_the_journal_tells_its_life(served: Box) -> None:
-    served.drop("life", {"id": "life-17", "url": served.server.url("/ok")})
+    served.drop("life", {"id": "life-17", "url": served.server.url("/flaky/life?times=1&status=503")})
     answer = served.answer("life")
     assert answer["status"] == "done"
     events = wait_until(
-        lambda: len(found := [line["INBOXD_EVENT"] for line in served.journal("INBOXD_ID=life-17")]) >= 3 and found
+        lambda: len(found := [line["INBOXD_EVENT"] for line in served.journal("INBOXD_ID=life-17")]) >= 4 and found
     )
-    assert events == ["claimed", "attempt", "answered"]
+    assert events == ["claimed", "attempt", "attempt", "answered"]
     (last,) = served.journal("INBOXD_ID=life-17", "INBOXD_STATUS=done")
     assert (last["PRIORITY"], last["INBOXD_JOB"], last["SYSLOG_IDENTIFIER"]) == ("6", "life", "inboxd")
 
