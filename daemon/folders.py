@@ -18,7 +18,7 @@ from inboxd.daemon.names import Claim
 
 # Those that people look into, and all.
 SHOWN = ("inbox", "active", "deferred", "outbox", "failed", "hold")
-FOLDERS = (*SHOWN, "queues", "cache", "state", "state/staged")
+FOLDERS = (*SHOWN, "queues", "cache", "state", "state/staged", "state/cancel", "state/put-down", "state/paused")
 
 
 LOCK_TRIES, LOCK_PAUSE = 4, 0.05
@@ -188,6 +188,22 @@ class Folders:
             return sorted(os.listdir(self.folder("queues")))
         except FileNotFoundError:
             return []
+
+    def wish(self, kind: str, name: str) -> str:
+        """Give the path of the file by which something is asked of a running daemon; `wishes` says what there is."""
+        return os.path.join(self.state(kind), name)
+
+    def wishes(self, kind: str) -> list[str]:
+        """Give what is asked for of one kind, by name."""
+        try:
+            return os.listdir(self.state(kind))
+        except FileNotFoundError:
+            return []
+
+    def wish_for(self, kind: str, name: str) -> None:
+        """Ask a running daemon, or the next one, for something."""
+        os.makedirs(self.state(kind), exist_ok=True)
+        self.disk.write(self.wish(kind, name), b"")
 
     def failures(self) -> list[str]:
         """Give the names of the files in failed/."""

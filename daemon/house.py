@@ -28,6 +28,7 @@ from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.recovery import recover
 from inboxd.daemon.rounds import Rounds
 from inboxd.daemon.spool import Spool, SpoolError
+from inboxd.daemon.wishes import Wishes
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
@@ -115,8 +116,18 @@ class House:
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self._tell_missing_secrets()
+        wishes = Wishes(spool, self.client.queue, worker.unwanted, note=self._on_return(deferred))
+        # What is paused or taken back is not called first.
+        wishes.turn(clock.wall())
         self.rounds = Rounds(
-            config, spool, clock, intake=self.intake, client=self.client, outbox=self.outbox, notify=self._notify
+            config,
+            spool,
+            clock,
+            intake=self.intake,
+            client=self.client,
+            outbox=self.outbox,
+            notify=self._notify,
+            wishes=wishes,
         )
         self.outbox.start()
         self.intake.start()
@@ -164,6 +175,15 @@ class House:
 
     def _rest_lane(self, name: str, seconds: float) -> None:
         self.client.rest(name, seconds)
+
+    def _on_return(self, deferred: Deferred) -> Callable[[str, float], None]:
+        """Give what takes note of a file in deferred/ and has the intake look at once."""
+
+        def note(filename: str, due: float) -> None:
+            deferred.note(filename, due)
+            self.intake.wake()
+
+        return note
 
     def _on_room(self) -> None:
         self.intake.wake()

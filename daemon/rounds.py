@@ -22,6 +22,7 @@ from inboxd.daemon.notify import Notify
 from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.pulse import Pulse, signs
 from inboxd.daemon.spool import Spool
+from inboxd.daemon.wishes import Wishes
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.result import isotime
@@ -48,6 +49,7 @@ class Rounds:
         client: ApiClient,
         outbox: Outbox,
         notify: Notify,
+        wishes: Wishes,
     ) -> None:
         self.config = config
         self._spool = spool
@@ -56,6 +58,7 @@ class Rounds:
         self._client = client
         self._outbox = outbox
         self._notify = notify
+        self._wishes = wishes
         self._pulse = Pulse(notify.watchdog)
         self._stuck: list[str] = []
         # Whether the first turn of the intake is over; before it nothing would be found.
@@ -71,6 +74,7 @@ class Rounds:
         self._feel_pulse(mono)
         self.write(now)
         try:
+            self._wishes.turn(now)
             self._janitor.turn(now)
             if self.config.metrics.textfile is not None and mono >= self._metrics_at:
                 self._metrics_at = mono + METRICS_EVERY

@@ -24,7 +24,7 @@ from inboxd.daemon.spool import Spool, Unfit
 from inboxd.jobs.calls import plain
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
-from inboxd.jobs.faults import Fault, Interrupted, Invalid, Poisoned
+from inboxd.jobs.faults import Cancelled, Fault, Interrupted, Invalid, Poisoned
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, load, parse_object
 from inboxd.jobs.lanes import FILE_SHARE
@@ -74,6 +74,8 @@ class Worker:
     wake: Callable[[], None]
     crew: Crew | None = None
     tallies: Tallies = field(default_factory=Tallies)
+    # Tokens of jobs that somebody takes back; whoever is told so keeps it up to date.
+    unwanted: set[str] = field(default_factory=set)
     suspects: deque[Future[Answer]] = field(default_factory=deque)
 
     def take(self, claim: Claim, now: float) -> None:
@@ -90,9 +92,9 @@ class Worker:
         trace = job.trace
         attempts = list(trace.attempts) if trace else []
         errand = self.errand(claim, job, claim.token, attempts, trace.tried if trace else 0, FILE_SHARE)
-        poisoned = self.poisoned(errand, now)
-        if poisoned is not None:
-            self.settle(claim, job.attachments, poisoned)
+        ended = self.ended_before(errand, now)
+        if ended is not None:
+            self.settle(claim, job.attachments, ended)
             return
         self.one_at_a_time(errand, now)
         future = self.client.submit(job, errand)
@@ -164,12 +166,15 @@ class Worker:
         # A job with `select`, or one whose server echoes credentials, reads it again.
         return open(self.spool.staging(token, BODY), "w+b")
 
-    def poisoned(self, errand: Errand, now: float) -> Answer | None:
-        """Give the answer of a job over which the daemon died too often; None for any other."""
-        if len(self.crashes.get(errand.token, ())) < CRASHES:
+    def ended_before(self, errand: Errand, now: float) -> Answer | None:
+        """Give the answer of a job that was taken back, or over which the daemon died too often; None for any other."""
+        status: Status = "failed"
+        fault: Fault = Poisoned(f"the daemon died {CRASHES} times while this job was being called", uncertain=True)
+        if self.unwanted and errand.token.partition(":")[0] in self.unwanted:
+            status, fault = "cancelled", Cancelled("taken back before it was done")
+        elif len(self.crashes.get(errand.token, ())) < CRASHES:
             return None
-        fault = Poisoned(f"the daemon died {CRASHES} times while this job was being called", uncertain=True)
-        answer = self.ended(errand.id or errand.token, "failed", fault, errand.received or now, now)
+        answer = self.ended(errand.id or errand.token, status, fault, errand.received or now, now)
         answer.attempts = errand.attempts
         return answer
 
