@@ -99,6 +99,7 @@ class House:
         self.outbox = Outbox(spool, hopeless=self._hopeless)
         self.crew = self._crew()
         self.client = self._client()
+        self.crew.tallies = self.client.queue.tallies
         self._restore_lanes()
         deferred = Deferred(spool)
         worker = Worker(
@@ -116,7 +117,7 @@ class House:
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self._tell_missing_secrets()
-        wishes = Wishes(spool, self.client.queue, worker.unwanted, note=self._on_return(deferred))
+        wishes = Wishes(spool, self.client.queue, self.crew, worker.unwanted, note=self._on_return(deferred))
         # What is paused or taken back is not called first.
         wishes.turn(clock.wall())
         self.rounds = Rounds(
@@ -126,6 +127,7 @@ class House:
             intake=self.intake,
             client=self.client,
             outbox=self.outbox,
+            crew=self.crew,
             notify=self._notify,
             wishes=wishes,
         )

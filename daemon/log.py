@@ -226,6 +226,13 @@ class Logs(logging.Handler):
             return self._line((*entry[:3], {"fault": f"fields cannot be shown: {type(error).__name__}"}))
 
 
+def line_of(format: Literal["logfmt", "json"], file: str | None) -> Format:  # noqa: A002  # the config calls it so
+    """Give what brings a record to the form in which it goes to `file`, or to what stands behind standard error."""
+    if file is None and is_standard_error(os.environ):
+        return datagram
+    return json_line if format == "json" else logfmt
+
+
 def start(
     level: Level = "info",
     format: Literal["logfmt", "json"] = "logfmt",  # noqa: A002  # the config calls it so
@@ -235,10 +242,8 @@ def start(
 
     Raises OSError when the file cannot be opened.
     """
-    if file is None and is_standard_error(os.environ):
-        logs = Logs(Journal(), datagram)
-    else:
-        logs = Logs(Sink(file), json_line if format == "json" else logfmt)
+    line = line_of(format, file)
+    logs = Logs(Journal() if line is datagram else Sink(file), line)
     logs.begin(level)
     return logs
 

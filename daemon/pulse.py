@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
+from inboxd.daemon.crew import Crew
 from inboxd.daemon.intake import Intake
 from inboxd.daemon.outbox import Outbox
 from inboxd.jobs.client import ApiClient
@@ -17,6 +18,8 @@ from inboxd.jobs.client import ApiClient
 PATIENCE = 60.0
 # Of the watchdog's interval: from standing still to being killed it takes half of it at least, and less than twice.
 SHARE = 0.5
+# What a line that another process has in hand may take; its own deadline is known only there.
+LONGEST_LINE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,13 @@ class Pulse:
         return found
 
 
-def signs(intake: Intake, client: ApiClient, outbox: Outbox, rescan: float) -> Iterator[Sign]:
-    """Take the signs of life of intake, lanes, calls and commits; the intake looks around every `rescan` seconds."""
+def signs(intake: Intake, client: ApiClient, outbox: Outbox, crew: Crew, rescan: float) -> Iterator[Sign]:
+    """Take the signs of life of all parts; the intake looks around every `rescan` seconds."""
     refused = outbox.trouble is not None
     yield Sign("the intake", intake.turns, within=rescan)
     yield Sign("the commit", outbox.committed, idle=outbox.idle or refused)
     yield Sign("the queue", client.queue.taken, idle=not client.queue.overdue)
     for worker, task in list(client.at_work.items()):
         yield Sign(f"worker {worker} (job {task.id})", (task.seq, len(task.attempts)), refused, task.timeout)
+    for mate in crew.mates:
+        yield Sign(f"process {mate.number}", mate.words, refused or not mate.in_hand, LONGEST_LINE)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import inboxd
 from inboxd.daemon.config import Config
+from inboxd.daemon.crew import Crew
 from inboxd.daemon.intake import Intake
 from inboxd.daemon.janitor import Janitor
 from inboxd.daemon.notify import Notify
@@ -48,6 +49,7 @@ class Rounds:
         intake: Intake,
         client: ApiClient,
         outbox: Outbox,
+        crew: Crew,
         notify: Notify,
         wishes: Wishes,
     ) -> None:
@@ -57,6 +59,7 @@ class Rounds:
         self._intake = intake
         self._client = client
         self._outbox = outbox
+        self._crew = crew
         self._notify = notify
         self._wishes = wishes
         self._pulse = Pulse(notify.watchdog)
@@ -115,7 +118,7 @@ class Rounds:
 
     def _feel_pulse(self, mono: float) -> None:
         """See whether everybody moves; a watchdog that hears nothing more of us starts us again."""
-        stuck = self._pulse.stuck(signs(self._intake, self._client, self._outbox, self.config.rescan), mono)
+        stuck = self._pulse.stuck(signs(self._intake, self._client, self._outbox, self._crew, self.config.rescan), mono)
         if stuck and not self._stuck:
             log.error("standing still", extra={"fields": {"error": "; ".join(stuck)}})
         self._stuck = stuck

@@ -14,6 +14,7 @@ from contextlib import suppress
 from urllib.parse import unquote
 
 from inboxd.daemon import names
+from inboxd.daemon.crew import Crew
 from inboxd.daemon.spool import Spool
 from inboxd.daemon.worker import PATIENCE
 from inboxd.jobs.lanes import LaneQueue
@@ -27,9 +28,12 @@ PUT_DOWN = 2 * PATIENCE
 class Wishes:
     """`unwanted` gets the tokens of jobs to be cancelled; `note` is told which file of deferred/ is due when."""
 
-    def __init__(self, spool: Spool, queue: LaneQueue, unwanted: set[str], note: Callable[[str, float], None]) -> None:
+    def __init__(
+        self, spool: Spool, queue: LaneQueue, crew: Crew, unwanted: set[str], note: Callable[[str, float], None]
+    ) -> None:
         self._spool = spool
         self._queue = queue
+        self._crew = crew
         self._unwanted = unwanted
         self._note = note
         self.paused: frozenset[str] = frozenset()
@@ -45,6 +49,8 @@ class Wishes:
         for filename in cancelled:
             if not self._cancel(filename, now):
                 self._forget("cancel", filename)
+        # Other processes know nothing of what is paused or taken back.
+        self._crew.idle = bool(self.paused or self._unwanted)
 
     def _pause(self) -> None:
         paused = frozenset(map(unquote, self._spool.wishes("paused")))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 
 # APIs that are counted by themselves, and what the others are called together.
@@ -42,6 +42,14 @@ class Tally:
             self.answers[status] += 1
             if cache is not None:
                 self.cache[cache] += 1
+
+    def several(self, status: str, ends: Iterable[str], count: int) -> None:
+        """Count as many answers of one status, if there is one, and the attempts of each. Any thread may."""
+        with self._lock:
+            if status:
+                self.answers[status] += count
+            for end in ends:
+                self.attempts[end] += count
 
     def took(self, waited: float) -> None:
         """Count a task that a worker takes; for the queue, under its own lock."""
