@@ -209,6 +209,10 @@ class Folders:
         """Give the names of the files in failed/."""
         return os.listdir(self.failed)
 
+    def failed_at(self, filename: str) -> float:
+        """Say since when a file lies in failed/ (wall time)."""
+        return os.stat(os.path.join(self.failed, filename)).st_ctime
+
     def failed_lines(self, filename: str) -> Iterator[bytes]:
         """Give the jobs of a file in failed/, each as it was dropped."""
         with self.disk.open_regular(f"{self.failed}/{filename}") as file:

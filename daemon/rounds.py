@@ -35,6 +35,8 @@ log = logging.getLogger("inboxd.rounds")
 
 # Seconds between two files for node_exporter, which is asked about as often.
 METRICS_EVERY = 15.0
+# Seconds over which calls are counted to tell how many there are in one.
+RATE_OVER = 5.0
 
 
 class Rounds:
@@ -69,6 +71,8 @@ class Rounds:
         self._started = clock.wall()
         self._janitor = Janitor(spool, config.keep)
         self._metrics_at = -inf
+        self._counted: tuple[float, dict[str, int]] = (clock.mono(), {})
+        self._rates: dict[str, float] = {}
         self._refused: str | None = None
 
     def turn(self, now: float) -> None:
@@ -148,7 +152,23 @@ class Rounds:
             "answered": self._outbox.committed,
             "trouble": self._trouble,
             "batches": self._intake.batches.progress,
-            "lanes": queue.states(),
+            "paused": sorted(self._wishes.paused),
+            "lanes": self._lanes(),
+            "errors": list(queue.tallies.errors),
+        }
+
+    def _lanes(self) -> dict[str, dict[str, Any]]:
+        """Give the lanes' states, each with its limit and the calls a second that it makes of late."""
+        mono, tallies = self._clock.mono(), self._client.queue.tallies.all()
+        made = {name: sum(dict(tally.attempts).values()) for name, tally in tallies.items()}
+        if mono - self._counted[0] >= RATE_OVER:
+            seconds = mono - self._counted[0]
+            self._rates = {name: (count - self._counted[1].get(name, 0)) / seconds for name, count in made.items()}
+            self._counted = mono, made
+        limits = {name: api.rate.per_second for name, api in self._client.apis.named.items() if api.rate is not None}
+        return {
+            name: {**state, "per_second": round(self._rates.get(name, 0.0), 2), "limit": limits.get(name)}
+            for name, state in self._client.queue.states().items()
         }
 
     def _write_json(self, name: str, value: Any) -> None:

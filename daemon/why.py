@@ -153,7 +153,8 @@ def _answered(answer: dict[str, Any]) -> str:
         counts = ", ".join(f"{count} {status}" for status, count in answer["statuses"].items())
         return f"the batch is answered: {counts}"
     tries = len(answer.get("attempts", ()))
-    text = f"answered {answer.get('status', '?')} at {answer.get('finished', '?')} after {tries} attempts"
+    times = "1 attempt" if tries == 1 else f"{tries} attempts"
+    text = f"answered {answer.get('status', '?')} at {answer.get('finished', '?')} after {times}"
     error = answer.get("error")
     return f"{text}: {error['kind']}: {error['message']}" if error else text
 

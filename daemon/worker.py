@@ -28,7 +28,7 @@ from inboxd.jobs.faults import Cancelled, Fault, Interrupted, Invalid, Poisoned
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, load, parse_object
 from inboxd.jobs.lanes import FILE_SHARE
-from inboxd.jobs.result import Answer, Attempt, Problem, Status
+from inboxd.jobs.result import Answer, Attempt, Problem, Status, isotime
 from inboxd.jobs.tally import Tallies
 from inboxd.jobs.task import Errand, Postponed
 
@@ -241,6 +241,9 @@ class Worker:
     def count(self, answer: Answer) -> None:
         """Count an answer for its API; one that never came so far for none."""
         self.tallies.of(answer.api or "").answer(answer.status, answer.cache)
+        if answer.error is not None:
+            error = {"kind": answer.error.kind, "message": answer.error.message}
+            self.tallies.errors.append({"at": isotime(answer.finished), "name": answer.name or "", **error})
 
     @staticmethod
     def ended(request_id: str, status: Status, fault: Fault, received: float, now: float) -> Answer:

@@ -7,13 +7,15 @@ that nobody named are as many as jobs like to call; beyond a bound they are coun
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from threading import Lock
 
 # APIs that are counted by themselves, and what the others are called together.
 MOST = 200
 OTHERS = "others"
+# Errors that are remembered.
+LAST = 5
 # What an attempt is called that ended well; all others go by their fault's kind.
 OK = "ok"
 
@@ -61,6 +63,8 @@ class Tallies:
     """The counts of all APIs, by name; they outlive the lanes, which are forgotten when idle."""
 
     def __init__(self, most: int = MOST) -> None:
+        # What went wrong of late, as answers tell it.
+        self.errors: deque[dict[str, str]] = deque(maxlen=LAST)
         self._most = most
         self._lock = Lock()
         self._by_name: dict[str, Tally] = {}
