@@ -27,9 +27,10 @@ def _spool(spool: str | None, config: str | None) -> Any:
     from inboxd.daemon.drop import NO_SPOOL
     from inboxd.daemon.spool import Spool
 
-    found = Spool(spool_folder(spool, config))
+    folder = spool_folder(spool, config)
+    found = Spool(folder)
     if not os.path.isdir(found.inbox):
-        fail(f"{found.root}: {NO_SPOOL}")
+        fail(f"{folder}: {NO_SPOOL}")
     return found
 
 

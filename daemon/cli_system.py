@@ -28,9 +28,10 @@ def fsck(as_json: bool, config: str | None, spool: str | None) -> None:
     from inboxd.daemon.fsck import check
     from inboxd.daemon.spool import Spool, SpoolError
 
-    looked_at = Spool(spool_folder(spool, config))
+    folder = spool_folder(spool, config)
+    looked_at = Spool(folder)
     if not os.path.isdir(looked_at.folder("state")):
-        fail(f"{looked_at.root}: {NO_SPOOL}", 2)
+        fail(f"{folder}: {NO_SPOOL}", 2)
     try:
         looked_at.lock()
         found = check(looked_at)
