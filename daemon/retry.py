@@ -12,6 +12,7 @@ from inboxd.daemon import names
 from inboxd.daemon.drop import NO_SPOOL
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.api import Apis
+from inboxd.jobs.calls import plain
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.job import parse
 from inboxd.jobs.units import duration
@@ -36,7 +37,7 @@ class Wanted:
     def _is_for(self, line: bytes) -> bool:
         assert self.apis is not None
         try:
-            return self.apis.of(parse(line).url).name == self.api
+            return self.apis.of(plain(parse(line), self.apis).url).name == self.api
         except Invalid:
             return False
 

@@ -21,6 +21,7 @@ from inboxd.daemon.inflight import Page
 from inboxd.daemon.names import Claim
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.api import Api, Apis
+from inboxd.jobs.calls import plain
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, parse
@@ -110,7 +111,7 @@ def _job(path: str, apis: Apis) -> tuple[Job | None, Api | None]:
         return None, None
     try:
         with open(path, "rb") as file:
-            job = parse(file.read())
+            job = plain(parse(file.read()), apis)
     except (OSError, Invalid):
         return None, None
     return job, apis.of(job.url)

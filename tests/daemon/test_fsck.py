@@ -18,6 +18,8 @@ from inboxd.daemon.recovery import recover
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.ids import uuid7
 
+# One that does not change, for it stands in the names of tests.
+TOKEN = "01900000-0000-7000-8000-000000000000"
 JOB = '{"url": "http://127.0.0.1/%s"}\n'
 
 
@@ -143,12 +145,12 @@ def test_after_any_damage_it_ends_in_a_sound_spool_and_nothing_is_deleted(
     ("path", "content", "what"),
     [
         ("active/plain.json", "{}", "a name that inboxd does not give here"),
-        (f"active/~{uuid7()}@photo.png", "x", "an attachment of a job that is nowhere"),
-        (f"outbox/.b~{uuid7()}.jsonl.part", "", "the unfinished answers of a batch that is nowhere"),
+        (f"active/~{TOKEN}@photo.png", "x", "an attachment of a job that is nowhere"),
+        (f"outbox/.b~{TOKEN}.jsonl.part", "", "the unfinished answers of a batch that is nowhere"),
         ("outbox/torn.json", '{"id": "x", "na', "not whole, or not an answer"),
         ("outbox/torn.jsonl", '{"id": "x"}\n{"i', "its last line is not whole"),
-        (f"state/staged/{uuid7()}.json.failed", "{}", "a piece of a job that is nowhere"),
-        (f"state/staged/{uuid7()}.json", '{"id": ', "torn, and its job is nowhere"),
+        (f"state/staged/{TOKEN}.json.failed", "{}", "a piece of a job that is nowhere"),
+        (f"state/staged/{TOKEN}.json", '{"id": ', "torn, and its job is nowhere"),
         ("state/lanes.json", "{", "cannot be read; the daemon makes it anew"),
     ],
 )

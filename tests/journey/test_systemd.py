@@ -28,7 +28,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
             f"[Unit]\nStartLimitBurst=1000\n[Service]\nWatchdogSec={WATCHDOG}s\nRestartSec=100ms\n",
         )
         box.write("etc/inboxd/inboxd.toml", "min_free = 0\ndrain = 20\n")
-        box.write("etc/inboxd/secrets/shop_token", "s3cret").chmod(0o600)
+        box.write("etc/inboxd/secrets/shop_token", "s3cret-of-the-shop").chmod(0o600)
         box.run("systemd-tmpfiles", "--create")
         box.systemctl("daemon-reload")
         yield box
@@ -76,11 +76,13 @@ def test_a_reload_takes_up_what_the_config_says_now_and_a_bad_one_is_refused(ser
     before = config.read_text()
     pid = served.pid
     try:
-        config.write_text(before + f'[api.shop]\nbase_url = "{served.server.url("")}"\n')
+        auth = 'headers = { X-Token = "${secret:shop_token}" }\n'
+        config.write_text(before + f'[api.shop]\nbase_url = "{served.server.url("")}"\n{auth}')
         served.systemctl("reload", "inboxd")
         wait_until(lambda: served.show("SubState") == "running" and served.journal("INBOXD_EVENT=reloaded"))
         served.drop("named", {"url": served.server.url("/ok")})
         assert served.answer("named")["api"] == "shop"
+        assert served.server.requests[-1].headers["x-token"] == "s3cret-of-the-shop"
         config.write_text("thraeds = 3\n")
         served.systemctl("reload", "inboxd")
         wait_until(lambda: any("thraeds" in line["MESSAGE"] for line in served.journal()))
@@ -145,7 +147,7 @@ def test_the_secrets_of_root_are_the_daemons_to_read_and_nobody_elses(served: Bo
     shown = Path(f"/proc/{served.pid}/environ").read_bytes().split(b"\0")
     folder = next(line for line in shown if line.startswith(b"CREDENTIALS_DIRECTORY=")).partition(b"=")[2].decode()
     secret = Path(f"/proc/{served.pid}/root{folder}/secrets_shop_token")
-    assert secret.read_text() == "s3cret"
+    assert secret.read_text() == "s3cret-of-the-shop"
     assert served.run("cat", f"{folder}/secrets_shop_token", user="alice", check=False).returncode != 0
 
 
