@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # Tests run side by side; two are enough to wait for the slow ones, and more only wait for the cores.
 WORKERS ?= 3
 
-.PHONY: demo test check lint bench docs clean
+.PHONY: demo test check lint bench docs deb clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,10 @@ check: lint test
 
 bench: $(READY)
 	$(BIN)/python -m bench
+
+# A Debian package in dist/, for the Python that this Debian has.
+deb: $(READY)
+	packaging/deb $(BIN)/pip
 
 clean:
 	rm -rf $(VENV) .bench build dist *.egg-info demo-spool

@@ -196,9 +196,9 @@ class Batch:
             self._answer(line, self._worker.ended(token, "rejected", fault, time_of(self.claim.token), now))
             return
         errand = self._worker.errand(self.claim, job, token, line.attempts, line.tried, BATCH_SHARE)
-        poisoned = self._worker.poisoned(errand, now)
-        if poisoned is not None:
-            self._answer(line, poisoned)
+        ended = self._worker.ended_before(errand, now)
+        if ended is not None:
+            self._answer(line, ended)
             return
         future = self._worker.client.submit(job, errand)
         line.data = b""
@@ -224,6 +224,7 @@ class Batch:
     def _answer(self, line: Line, answer: Answer) -> None:
         answer.name = self.claim.name
         answer.line = line.number
+        self._worker.count(answer)
         self._made.append(answer)
         self._worker.outbox.put(self)
 

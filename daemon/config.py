@@ -16,6 +16,7 @@ import tomli
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from inboxd.cache.key import normal_url
+from inboxd.daemon.keep import Keeps
 from inboxd.daemon.sample import keys
 from inboxd.daemon.tomllines import lines
 from inboxd.jobs.api import Api, Policy
@@ -28,7 +29,7 @@ DEFAULT_FILE = "inboxd.toml"
 
 _MODEL = ConfigDict(extra="forbid", frozen=True, strict=True)
 _WORDS: Mapping[type, str] = {**JSON, dict: "a table", datetime: "a date and time", date: "a date", time: "a time"}
-_PLANNED = frozenset({("gateway",), ("handlers",), ("keep",), ("defaults", "reprocess")})
+_PLANNED = frozenset({("gateway",), ("handlers",), ("defaults", "reprocess")})
 _WITH_SECRETS = {"headers", "auth", "calls"}
 _PATHS = frozenset({"verify", "cert", "key"})
 # How deep the keys lie that are looked for by hand: api.NAME.headers.NAME.
@@ -39,6 +40,16 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 class ConfigError(Exception):
     """The config cannot be used; the text lists every mistake, one a line."""
+
+
+class Metrics(BaseModel):
+    """What is counted, for those who watch."""
+
+    model_config = _MODEL
+
+    textfile: str | None = Field(
+        None, description="written every 15 s for node_exporter's textfile collector; absent: not"
+    )
 
 
 class Log(BaseModel):
@@ -83,6 +94,8 @@ class Config(BaseModel):
     api: Annotated[dict[str, Api], BeforeValidator(_named)] = Field(
         {}, description="one table for each API; what it leaves out comes from [defaults]"
     )
+    keep: Keeps = Field(Keeps(), description="how long what is done with is kept; 0 is for ever, or for any amount")
+    metrics: Metrics = Field(Metrics(), description="what is counted, as the text of Prometheus")
     log: Log = Field(Log(), description="the log")
 
     @property
@@ -139,7 +152,7 @@ def schema() -> dict[str, Any]:
 
 def sample() -> str:
     """Give a whole `inboxd.toml` in which every key stands with its default and what it is for."""
-    tables: dict[str, type[BaseModel]] = {"defaults": Policy, "log": Log}
+    tables: dict[str, type[BaseModel]] = {"defaults": Policy, "keep": Keeps, "metrics": Metrics, "log": Log}
     text = ["# inboxd.toml: every key with its default; a key without one is a comment with an example.", ""]
     text += keys(Config, {*tables, "api"})
     for name, model in tables.items():
@@ -233,6 +246,7 @@ def _rooted(config: Config, folder: str) -> Config:
         update={
             "defaults": rooted(config.defaults, _PATHS),
             "api": {name: rooted(api, _PATHS) for name, api in config.api.items()},
+            "metrics": rooted(config.metrics, frozenset({"textfile"})),
             "log": rooted(config.log, frozenset({"file"})),
         }
     )

@@ -21,6 +21,7 @@ from inboxd.daemon.config import Config
 from inboxd.daemon.inflight import Inflight
 from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
 from inboxd.jobs.clock import Clock
+from inboxd.jobs.tally import Tallies
 
 log = logging.getLogger("inboxd.crew")
 
@@ -60,6 +61,8 @@ class Mate:
         # By token: whose it is, what it is to its owner, the job.
         self.in_hand: dict[str, tuple[Owner, Any, Asked]] = {}
         self.bytes = 0
+        # How often it said something.
+        self.words = 0
         self._sending = threading.Lock()
 
     def tell(self, message: Work | Rest | Stop) -> None:
@@ -100,6 +103,9 @@ class Crew:
         self._wake = wake
         self.on_log = on_log
         self._on_rest = on_rest
+        # Whose counts are to be counted up; and whether all lines are the house's own to call for now.
+        self.tallies = Tallies()
+        self.idle = False
         self._mates: dict[int, Mate] = {}
         self._readers: list[threading.Thread] = []
         # One lock for who has what: jobs are handed out by the intake and come back on the readers' threads.
@@ -112,7 +118,7 @@ class Crew:
     @property
     def room(self) -> int:
         """Say how many jobs may be handed out now, at most TOGETHER; sees to it that there are mates."""
-        if not self._size or self._stopping:
+        if not self._size or self._stopping or self.idle:
             return 0
         if len(self._mates) < self._size and self._clock.mono() >= self._start_at:
             self._start_missing()
@@ -140,6 +146,11 @@ class Crew:
         """Let all mates' lanes of that name rest."""
         for mate in list(self._mates.values()):
             mate.tell(Rest(name, seconds))
+
+    @property
+    def mates(self) -> list[Mate]:
+        """The mates that there are."""
+        return list(self._mates.values())
 
     # -- their life -----------------------------------------------------------------------------------------------
 
@@ -192,8 +203,11 @@ class Crew:
         if not mate.there:
             mate.there = True
             log.info("a process helps", extra={"fields": {"mate": mate.number, "pid": mate.process.pid}})
+        mate.words += 1
         if done.log:
             self.on_log(done.log)
+        for (api, status, ends), count in done.counts.items():
+            self.tallies.of(api).several(status, ends, count)
         for rest in done.rests:
             self._on_rest(rest.name, rest.seconds)
             for other in list(self._mates.values()):

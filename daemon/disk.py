@@ -130,16 +130,22 @@ class Disk:
         """Set the file's times, in seconds since the epoch."""
         os.utime(path, (moment, moment), follow_symlinks=False)
 
-    def sync(self, paths: Sequence[str], folder: str) -> None:
-        """Make files in `folder` durable, content and name."""
+    def sync(self, paths: Sequence[str], folder: str | None) -> None:
+        """Make files in `folder` durable, content and name; without a folder their content alone."""
         if not self._fsync or not paths:
             return
-        if len(paths) >= MANY:
+        if folder is not None and len(paths) >= MANY:
             self._call_on(folder, _syncfs)
-        else:
-            for path in paths:
-                self._call_on(path, os.fsync)
+            return
+        for path in paths:
+            self._call_on(path, os.fsync)
+        if folder is not None:
             self._call_on(folder, os.fsync)
+
+    def sync_around(self, path: str) -> None:
+        """Make everything on the filesystem of a file durable."""
+        if self._fsync:
+            self._call_on(path, _syncfs)
 
     def sync_folders(self, folders: Iterable[str]) -> None:
         """Make what happened to the names in `folders` durable."""

@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, Self
 
 from inboxd.daemon import names
 from inboxd.daemon.disk import Disk
@@ -18,7 +18,7 @@ from inboxd.daemon.names import Claim
 
 # Those that people look into, and all.
 SHOWN = ("inbox", "active", "deferred", "outbox", "failed", "hold")
-FOLDERS = (*SHOWN, "queues", "cache", "state", "state/staged")
+FOLDERS = (*SHOWN, "queues", "cache", "state", "state/staged", "state/cancel", "state/put-down", "state/paused")
 
 
 LOCK_TRIES, LOCK_PAUSE = 4, 0.05
@@ -32,6 +32,12 @@ class Entries(Iterator[os.DirEntry[str]], Protocol):
     """What os.scandir gives: the entries of a folder, read as they are asked for."""
 
     def close(self) -> None:
+        """Read no further."""
+
+    def __enter__(self) -> Self:
+        """Begin to read; `close` at the end of the block."""
+
+    def __exit__(self, *exc: object) -> None:
         """Read no further."""
 
 
@@ -172,9 +178,40 @@ class Folders:
         figures = os.statvfs(self.root)
         return figures.f_bavail * figures.f_frsize
 
+    def entries(self, name: str) -> Entries:
+        """Read a folder as it is asked for; raises FileNotFoundError."""
+        return os.scandir(self.folder(name))
+
+    def queues(self) -> list[str]:
+        """Give the names of the message queues."""
+        try:
+            return sorted(os.listdir(self.folder("queues")))
+        except FileNotFoundError:
+            return []
+
+    def wish(self, kind: str, name: str) -> str:
+        """Give the path of the file by which something is asked of a running daemon; `wishes` says what there is."""
+        return os.path.join(self.state(kind), name)
+
+    def wishes(self, kind: str) -> list[str]:
+        """Give what is asked for of one kind, by name."""
+        try:
+            return os.listdir(self.state(kind))
+        except FileNotFoundError:
+            return []
+
+    def wish_for(self, kind: str, name: str) -> None:
+        """Ask a running daemon, or the next one, for something."""
+        os.makedirs(self.state(kind), exist_ok=True)
+        self.disk.write(self.wish(kind, name), b"")
+
     def failures(self) -> list[str]:
         """Give the names of the files in failed/."""
         return os.listdir(self.failed)
+
+    def failed_at(self, filename: str) -> float:
+        """Say since when a file lies in failed/ (wall time)."""
+        return os.stat(os.path.join(self.failed, filename)).st_ctime
 
     def failed_lines(self, filename: str) -> Iterator[bytes]:
         """Give the jobs of a file in failed/, each as it was dropped."""

@@ -23,27 +23,33 @@ from inboxd.daemon.disk import Disk
 from inboxd.daemon.inflight import Inflight
 from inboxd.daemon.intake import Intake
 from inboxd.daemon.log import Level
+from inboxd.daemon.notify import Notify
 from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.recovery import recover
+from inboxd.daemon.rounds import Rounds
 from inboxd.daemon.spool import Spool, SpoolError
+from inboxd.daemon.wishes import Wishes
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
-from inboxd.jobs.result import isotime
 from inboxd.jobs.rotation import workers_for
 
 log = logging.getLogger("inboxd.house")
 
 # Seconds between two rounds of the main thread.
 ROUND = 1.0
+SOON = 0.05
+# Asked for again and again while calls end, so that `drain` may be longer than the unit's TimeoutStopSec.
+GRACE = 10.0
 # What a reload changes, beside the log's level; the other keys are how the parts were built.
-AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain")
+AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain", "keep", "metrics")
 
 
 class House:
     """One daemon on one spool.
 
-    `read` reads the config anew; `on_level` is told of another log level; `on_log` takes other processes' lines of it.
+    `read` reads the config anew; `on_level` is told of another log level; `on_log` takes other processes' lines of it;
+    `notify` is told whether we serve and are well.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class House:
         read: Callable[[], Config] | None = None,
         on_level: Callable[[Level], None] = lambda _: None,
         on_log: Callable[[list[str]], None] = lambda _: None,
+        notify: Notify | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.config = config
@@ -62,6 +69,7 @@ class House:
         self._on_level = on_level
         self._on_log = on_log
         self._pause = pause
+        self._notify = notify or Notify({})
         # Set by signal handlers: how often to stop was asked, and whether to reload.
         self._stops = 0
         self._reload_wanted = False
@@ -69,7 +77,6 @@ class House:
         self.spool = Spool(config.spool, disk or Disk(fsync=config.fsync == "group", owners=uids(config.owners)))
         # Calls that had not ended when the time to stop was up.
         self.cut = 0
-        self._started = self.clock.wall()
 
     def start(self) -> None:
         """Take the spool, mend what a crash left behind, and begin to work. Raises SpoolError.
@@ -92,6 +99,7 @@ class House:
         self.outbox = Outbox(spool, hopeless=self._hopeless)
         self.crew = self._crew()
         self.client = self._client()
+        self.crew.tallies = self.client.queue.tallies
         self._restore_lanes()
         deferred = Deferred(spool)
         worker = Worker(
@@ -105,9 +113,24 @@ class House:
             note=deferred.note,
             wake=self._on_room,
             crew=self.crew,
+            tallies=self.client.queue.tallies,
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self._tell_missing_secrets()
+        wishes = Wishes(spool, self.client.queue, self.crew, worker.unwanted, note=self._on_return(deferred))
+        # What is paused or taken back is not called first.
+        wishes.turn(clock.wall())
+        self.rounds = Rounds(
+            config,
+            spool,
+            clock,
+            intake=self.intake,
+            client=self.client,
+            outbox=self.outbox,
+            crew=self.crew,
+            notify=self._notify,
+            wishes=wishes,
+        )
         self.outbox.start()
         self.intake.start()
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
@@ -155,6 +178,15 @@ class House:
     def _rest_lane(self, name: str, seconds: float) -> None:
         self.client.rest(name, seconds)
 
+    def _on_return(self, deferred: Deferred) -> Callable[[str, float], None]:
+        """Give what takes note of a file in deferred/ and has the intake look at once."""
+
+        def note(filename: str, due: float) -> None:
+            deferred.note(filename, due)
+            self.intake.wake()
+
+        return note
+
     def _on_room(self) -> None:
         self.intake.wake()
 
@@ -167,7 +199,7 @@ class House:
                 self.turn(self.clock.wall())
                 if once and self.idle:
                     break
-                self._pause(0.05 if once else ROUND)
+                self._pause(SOON if once or not self.rounds.serves else ROUND)
         finally:
             self.close()
 
@@ -182,16 +214,26 @@ class House:
     def _in_a_hurry(self) -> bool:
         return self._stops > 1
 
+    def _cuts_calls(self) -> bool:
+        """Tell, while running calls end, whether to wait no longer; whoever stops us shall wait as long as we do."""
+        self._notify.extend(GRACE)
+        return self._in_a_hurry()
+
     def _reload(self) -> None:
         """Go on with the config as it is now, or, when that is wrong, say why and keep the old one."""
+        self._notify.reloading()
         try:
-            new = self._read()
+            self._change(self._read())
         except ConfigError as error:
             log.error("the config is refused, the old one stays", extra={"fields": {"error": str(error)}})
-            return
+        finally:
+            self._notify.ready()
+
+    def _change(self, new: Config) -> None:
         changes: dict[str, Any] = {name: getattr(new, name) for name in AT_RUN_TIME}
         changes["log"] = self.config.log.model_copy(update={"level": new.log.level})
         self.config = self.config.model_copy(update=changes)
+        self.rounds.change(self.config)
         self.crew.change(self.config)
         self.client.change(
             self.config.apis,
@@ -220,32 +262,7 @@ class House:
         if self._reload_wanted:
             self._reload_wanted = False
             self._reload()
-        with contextlib.suppress(OSError):
-            self._write_json("status.json", self.status(now))
-            self._write_json("lanes.json", {"at": now, "lanes": self.client.queue.states()})
-
-    def status(self, now: float) -> dict[str, Any]:
-        """Say how it goes."""
-        queue = self.client.queue
-        return {
-            "pid": os.getpid(),
-            "version": inboxd.__version__,
-            "since": isotime(self._started),
-            "at": isotime(now),
-            "window": {"held": queue.held, "running": queue.running, "of": self.config.window},
-            "answered": self.outbox.committed,
-            "trouble": [
-                trouble for trouble in (self.intake.trouble, self.outbox.trouble, self.intake.watch.trouble) if trouble
-            ],
-            "batches": self.intake.batches.progress,
-            "lanes": queue.states(),
-        }
-
-    def _write_json(self, name: str, value: Any) -> None:
-        """Replace one of our own small files; torn or lost after a power cut, it is simply made again."""
-        staged = self.spool.state(f".{name}")
-        self.spool.disk.write(staged, json.dumps(value, indent=2).encode() + b"\n")
-        self.spool.disk.rename(staged, self.spool.state(name))
+        self.rounds.turn(now)
 
     def _restore_lanes(self) -> None:
         try:
@@ -270,20 +287,22 @@ class House:
         4. the batches, whose last answers are in now;
         5. the state files, the mark that this was no crash, the lock.
         """
+        self._notify.stopping()
         log.info("stopping", extra={"fields": {"running": self.client.queue.running}})
         self.intake.stop()
         self.crew.stop(self.config.drain)
         until = self.clock.mono() + self.config.drain
-        self.cut = self.client.close(self.config.drain, self._in_a_hurry)
-        self.crew.join(max(until - self.clock.mono(), 0.0), self._in_a_hurry)
+        self.cut = self.client.close(self.config.drain, self._cuts_calls)
+        self.crew.join(max(until - self.clock.mono(), 0.0), self._cuts_calls)
         self.intake.give_back()
         self.outbox.stop()
         self.intake.batches.stop()
         if self.spool.is_ours():
-            self.turn(self.clock.wall())
+            self.rounds.write(self.clock.wall())
             with contextlib.suppress(OSError):
                 self.inflight.close()
         self.spool.unlock()
+        self._notify.close()
         log.info("stopped", extra={"fields": {"answered": self.outbox.committed, "cut": self.cut}})
 
 

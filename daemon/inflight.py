@@ -49,14 +49,19 @@ class Page:
 
     def left_behind(self) -> list[str]:
         """Give the tokens of what was being called when its process died, once: they are wiped out."""
+        tokens = self.under_way()
+        if tokens:
+            # Noticed once is enough, even if this start does not get far.
+            os.truncate(self.path, 0)
+        return tokens
+
+    def under_way(self) -> list[str]:
+        """Give the tokens of what is being called; any process may ask."""
         try:
             with open(self.path, "rb") as file:
                 data = file.read()
         except FileNotFoundError:
             return []
-        if data:
-            # Noticed once is enough, even if this start does not get far.
-            os.truncate(self.path, 0)
         lines = (
             data[start : start + WIDTH].rstrip(b" \0").decode("ascii", "replace")
             for start in range(0, len(data), WIDTH)

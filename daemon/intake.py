@@ -20,6 +20,7 @@ from inboxd.daemon.batches import Batches
 from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.folders import Entries
 from inboxd.daemon.handed import Handed
+from inboxd.daemon.hint import Hint
 from inboxd.daemon.names import Claim
 from inboxd.daemon.spool import Spool
 from inboxd.daemon.watch import Watch
@@ -67,7 +68,7 @@ class Intake:
         self._found_growing = False
         self._has_space = True
         self._check_at = -inf
-        self._hint = threading.Event()
+        self.hints = Hint()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self.run, name="intake", daemon=True)
@@ -103,7 +104,7 @@ class Intake:
 
     def hint(self) -> None:
         """Take the watcher's word that something may be in the inbox."""
-        self._hint.set()
+        self.hints.set()
         self._wake.set()
 
     def wake(self) -> None:
@@ -146,7 +147,7 @@ class Intake:
         if self.trouble is not None:
             log.info("claiming again")
             self.trouble = None
-        through = room and self._inbox is None and not self._hint.is_set()
+        through = room and self._inbox is None and not self.hints.is_set()
         handed = self._handed is not None and self._handed.count > 0
         self.idle = through and not handed and not self._found_growing and not self._unfinished and self.batches.idle
         if not room:
@@ -162,17 +163,16 @@ class Intake:
             return
         self._check_at = now + self._rescan
         self.watch.check()
-        self._hint.set()
+        self.hints.set_by_clock()
         free = self._spool.free_bytes()
         self._has_space = free >= self._min_free
         if not self._has_space:
             self._say(f"only {free} bytes are free on the disk and min_free is {self._min_free}; nothing is claimed")
 
     def _refused(self, error: OSError) -> None:
-        what = f"{error.filename or self._spool.root}: {error.strerror}"
-        if error.errno in {errno.EMFILE, errno.ENFILE}:
-            what = "too many open files; raise LimitNOFILE or lower threads"
-        self._say(what)
+        full = error.errno in {errno.EMFILE, errno.ENFILE}
+        where = f"{error.filename or self._spool.root}: {error.strerror}"
+        self._say("too many open files; raise LimitNOFILE or lower threads" if full else where)
         self._check_at = -inf
 
     def _say(self, trouble: str) -> None:
@@ -214,9 +214,9 @@ class Intake:
     def _from_inbox(self, now: float) -> bool:
         """Claim up to RUN files of the inbox and set them to work; False when one found no room."""
         if self._inbox is None:
-            if not self._hint.is_set():
+            if not self.hints.is_set():
                 return True
-            self._hint.clear()
+            self.hints.take()
             self._inbox = os.scandir(self._spool.inbox)
             self._found_any = self._found_growing = False
         else:
@@ -238,7 +238,7 @@ class Intake:
                 self._newest.clear()
                 if self._found_any or self._back:
                     # What came while we were reading may have been passed over.
-                    self._hint.set()
+                    self.hints.set()
                 return
             if names.is_job(entry.name) and not entry.is_dir(follow_symlinks=False) and not self._grows(entry, now):
                 self._claim(entry.name)
@@ -255,6 +255,7 @@ class Intake:
     def _claim(self, filename: str) -> None:
         claim = self._spool.claim(filename)
         if claim is not None:
+            self.hints.found()
             self._back.append(claim)
 
     def _grows(self, entry: os.DirEntry[str], now: float) -> bool:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from time import time
 from typing import Any, Literal, Protocol
 
+from inboxd.daemon.journal import Journal, datagram, is_standard_error
 from inboxd.daemon.logline import Entry, Format, json_line, logfmt
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -225,13 +226,24 @@ class Logs(logging.Handler):
             return self._line((*entry[:3], {"fault": f"fields cannot be shown: {type(error).__name__}"}))
 
 
+def line_of(format: Literal["logfmt", "json"], file: str | None) -> Format:  # noqa: A002  # the config calls it so
+    """Give what brings a record to the form in which it goes to `file`, or to what stands behind standard error."""
+    if file is None and is_standard_error(os.environ):
+        return datagram
+    return json_line if format == "json" else logfmt
+
+
 def start(
     level: Level = "info",
     format: Literal["logfmt", "json"] = "logfmt",  # noqa: A002  # the config calls it so
     file: str | None = None,
 ) -> Logs:
-    """Send the process's log to `file` (None: standard error); raises OSError when that cannot be opened."""
-    logs = Logs(Sink(file), json_line if format == "json" else logfmt)
+    """Send the process's log to `file` (None: standard error, or the journal if that is what stands behind it).
+
+    Raises OSError when the file cannot be opened.
+    """
+    line = line_of(format, file)
+    logs = Logs(Journal() if line is datagram else Sink(file), line)
     logs.begin(level)
     return logs
 

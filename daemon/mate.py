@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 import traceback
+from collections import Counter
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -23,8 +24,7 @@ from typing import BinaryIO, NamedTuple
 from inboxd.daemon.config import Config
 from inboxd.daemon.cores import stay_on
 from inboxd.daemon.inflight import Page
-from inboxd.daemon.log import Logs
-from inboxd.daemon.logline import json_line, logfmt
+from inboxd.daemon.log import Logs, line_of
 from inboxd.daemon.names import body_of_line
 from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
 from inboxd.daemon.settlement import BODY, answer_fields, leaves_a_body
@@ -36,6 +36,7 @@ from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, parse
 from inboxd.jobs.result import Answer, Problem
 from inboxd.jobs.rotation import workers_for
+from inboxd.jobs.tally import OK
 from inboxd.jobs.task import Errand, Postponed
 
 # What a job may ask for besides a call; each of these is the house's to see to.
@@ -78,7 +79,7 @@ class Mate:
         self._house = house
         self._max_job = config.max_job
         self._spool = Spool(config.spool)
-        self._line = json_line if config.log.format == "json" else logfmt
+        self._line = line_of(config.log.format, config.log.file)
         # What goes back to the house, in the order in which it came about; None at the end.
         self._out: SimpleQueue[_Ended | Back | Rest | list[str] | None] = SimpleQueue()
         self._logs = Logs(self, self._line)
@@ -99,7 +100,7 @@ class Mate:
 
     def run(self) -> None:
         """Work until told to stop. Raises EOFError or OSError when the house is gone."""
-        self._house.send(Done([], [], [], []))
+        self._house.send(Done([], [], [], [], Counter()))
         self._sender.start()
         while not isinstance(message := self._house.recv(), Stop):
             if isinstance(message, Work):
@@ -203,7 +204,7 @@ class Mate:
 
     def _gather(self) -> tuple[Done, bool]:
         """Wait for something to say and take all that there is; False with it at the end."""
-        done = Done([], [], [], [])
+        done = Done([], [], [], [], Counter())
         item, count = self._out.get(), 0
         with suppress(Empty):
             while item is not None and count < TOGETHER:
@@ -224,7 +225,11 @@ class Mate:
     def _make_ready(self, ended: _Ended, done: Done) -> None:
         answer = ended.answer
         try:
-            done.ready.append(self._ready(ended.asked, answer))
+            ready = self._ready(ended.asked, answer)
+            done.ready.append(ready)
+            # An answer that goes to the house whole is counted there; its attempts were made here.
+            status = "" if ready.answer is not None else answer.status
+            done.counts[answer.api or "", status, tuple(end.get("fault", OK) for end in answer.attempts)] += 1
         except OSError:
             # No room for the body; without it the answer is none.
             done.back.append(Back(ended.asked.token, DISK_FULL_WAIT, answer.attempts, len(answer.attempts)))

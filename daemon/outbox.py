@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from inboxd.daemon.spool import Spool
+from inboxd.jobs.tally import Histogram
 
 log = logging.getLogger("inboxd.outbox")
 
@@ -22,6 +23,8 @@ log = logging.getLogger("inboxd.outbox")
 WAITING = 128
 # Seconds between attempts while the disk refuses.
 PATIENCE = 1.0
+# Steps, in seconds, in which it is counted how long groups took.
+STEPS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 
 class Settlement(Protocol):
@@ -60,6 +63,7 @@ class Outbox:
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self.trouble: str | None = None
         self.committed = 0
+        self.took = Histogram(STEPS)
 
     @property
     def idle(self) -> bool:
@@ -88,8 +92,10 @@ class Outbox:
         while True:
             group, more = self._gather()
             if group:
+                began = time.monotonic()
                 # A batch is put once for each of its answers, and committed once.
                 self._insist(list(dict.fromkeys(group)))
+                self.took.observe(time.monotonic() - began)
                 self._take_off(len(group))
             if not more:
                 self._waiting.task_done()

@@ -72,6 +72,7 @@ class Back(NamedTuple):
 class Done(NamedTuple):
     """What a mate has to say: answers, returned jobs, rests of lanes, and finished lines of the log.
 
+    `counts` says how many of the answers were for which API, with which status, after which attempts.
     The first one that it sends is empty and means that it is there.
     """
 
@@ -79,3 +80,4 @@ class Done(NamedTuple):
     back: list[Back]
     rests: list[Rest]
     log: list[str]
+    counts: dict[tuple[str, str, tuple[str, ...]], int]

@@ -39,7 +39,7 @@ log = logging.getLogger("inboxd.recovery")
 _STRING = rb'"(?:[^"\\]|\\.)*"'
 _CLAIM_OF_ANSWER = re.compile(rb'\{"id":' + _STRING + rb',"name":' + _STRING + rb',"claim":"([0-9a-f-]{36})"')
 # The longest first, for .json is the end of .summary.json too.
-_SUFFIXES = (SUMMARY, DEFERRED, LINES + FAILED, SINGLE + FAILED, BODY, ANSWER)
+SUFFIXES = (SUMMARY, DEFERRED, LINES + FAILED, SINGLE + FAILED, BODY, ANSWER)
 
 
 def recover(spool: Spool) -> list[Claim]:
@@ -126,7 +126,7 @@ def _is_summed_up(spool: Spool, claim: Claim) -> bool:
 def _staged(spool: Spool) -> dict[str, set[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
     for filename in os.listdir(spool.staged):
-        suffix = next((suffix for suffix in _SUFFIXES if filename.endswith(suffix)), None)
+        suffix = next((suffix for suffix in SUFFIXES if filename.endswith(suffix)), None)
         if suffix is not None:
             found[filename.removesuffix(suffix)].add(suffix)
     return found

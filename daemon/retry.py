@@ -5,21 +5,65 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 
 from inboxd.daemon import names
 from inboxd.daemon.drop import NO_SPOOL
 from inboxd.daemon.spool import Spool
+from inboxd.jobs.api import Apis
+from inboxd.jobs.calls import plain
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.job import parse
+from inboxd.jobs.units import duration
 
 
-def retry_all(folder: str, wanted: Iterable[str] | None) -> tuple[list[str], list[str]]:
-    """Move the jobs named, or all, from failed/ back into the inbox; gives the files moved, and what went wrong."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of all failed jobs: those for the API `api`, as `apis` knows them, and since `after` (wall time)."""
+
+    api: str | None = None
+    apis: Apis | None = None
+    after: float | None = None
+
+    def has(self, spool: Spool, filename: str) -> bool:
+        """Tell whether a file in failed/ is among them. Of a batch one line is enough."""
+        if self.after is not None and spool.failed_at(filename) < self.after:
+            return False
+        if self.apis is None:
+            return True
+        return any(self._is_for(line) for line in spool.failed_lines(filename))
+
+    def _is_for(self, line: bytes) -> bool:
+        assert self.apis is not None
+        try:
+            return self.apis.of(plain(parse(line), self.apis).url).name == self.api
+        except Invalid:
+            return False
+
+
+ALL = Wanted()
+
+
+def moment(text: str, now: float) -> float:
+    """Read a time that has been: an age as `2h`, or an instant, local unless it says otherwise. Raises ValueError."""
+    with suppress(ValueError):
+        return now - duration(text)
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise ValueError(
+            f'"{text}" is no time; expected an age as 2h or 7d, or an instant as 2026-11-22T08:00'
+        ) from None
+
+
+def retry_all(folder: str, wanted: Iterable[str] | None, among: Wanted = ALL) -> tuple[list[str], list[str]]:
+    """Move the jobs named, or all that are `among`, back into the inbox; gives the files moved, and what went wrong."""
     spool = Spool(folder)
     moved: list[str] = []
     problems: list[str] = []
     try:
-        filenames = [filename for filename in spool.failures() if names.is_job(filename)]
+        filenames = [name for name in spool.failures() if names.is_job(name) and among.has(spool, name)]
     except FileNotFoundError:
         return [], [f"{folder}: {NO_SPOOL}"]
     except OSError as error:

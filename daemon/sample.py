@@ -23,6 +23,7 @@ _EXAMPLES: dict[str, Any] = {
     "key": "client.key",
     "proxy": "http://proxy.example:3128",
     "file": "inboxd.log",
+    "textfile": "/var/lib/prometheus/node-exporter/inboxd.prom",
     "base_url": "https://shop.example",
     "headers": {"Accept": "application/json"},
     "auth": {"bearer": "${secret:shop_token}"},
@@ -59,6 +60,8 @@ def _written(value: Any, field: FieldInfo) -> Any:
     readers = {getattr(one, "func", None) for one in field.metadata}
     if isinstance(value, BaseModel):
         return {name: _written(getattr(value, name), inner) for name, inner in type(value).model_fields.items()}
+    if not value and readers & {duration, size}:
+        return 0
     if duration in readers:
         return _amount(value, SECONDS, "")
     if size in readers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import resource
 import select
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from inboxd.daemon.config import Config
 from inboxd.daemon.house import House
 from inboxd.daemon.log import start
+from inboxd.daemon.notify import Notify
 from inboxd.daemon.spool import SpoolError
 
 # Seconds after which a thread that computes hands the interpreter on. Python's own 5 ms are longer than the slots of an
@@ -28,14 +30,26 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
     """
     _allow_many_files()
     sys.setswitchinterval(SWITCH_INTERVAL)
+    # A watchdog ends us by SIGABRT; then standard error says where each thread stood.
+    faulthandler.enable()
     try:
         logs = start(config.log.level, config.log.format, config.log.file)
     except OSError as error:
         return _refuse(f"{config.log.file}: cannot write the log: {error.strerror}")
     try:
         try:
-            house = House(config, read=read, on_level=logs.set_level, on_log=logs.take, pause=_pause())
+            house = House(
+                config,
+                read=read,
+                on_level=logs.set_level,
+                on_log=logs.take,
+                notify=Notify(os.environ),
+                pause=_pause(),
+            )
             signal.signal(signal.SIGHUP, lambda *_: house.reload_soon())
+            # To look closer for a while, and back to what the config says.
+            signal.signal(signal.SIGUSR1, lambda *_: logs.set_level("debug"))
+            signal.signal(signal.SIGUSR2, lambda *_: logs.set_level(house.config.log.level))
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: house.stop())
             house.start()

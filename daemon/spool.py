@@ -282,16 +282,22 @@ class Spool(Folders):
 
     def drop(self, filename: str, data: bytes) -> None:
         """Put a job into the inbox, durably; raises FileExistsError while one of that name is there."""
+        dropped = f"{self.inbox}/{filename}"
         unfinished = f"{self.inbox}/.{filename}.{os.getpid()}.tmp"
         try:
             self.disk.write(unfinished, data)
-            self.disk.sync([unfinished], self.inbox)
-            self.disk.rename_new(unfinished, f"{self.inbox}/{filename}")
+            self.disk.sync([unfinished], None)
+            self.disk.rename_new(unfinished, dropped)
         except OSError:
             with suppress(OSError):
                 self.disk.unlink(unfinished)
             raise
-        self.disk.sync_folders([self.inbox])
+        try:
+            self.disk.sync_folders([self.inbox])
+        except PermissionError:
+            # Who may drop need not be able to list. What is claimed by now the daemon makes durable.
+            with suppress(OSError):
+                self.disk.sync_around(dropped)
 
     def drop_again(self, filename: str) -> None:
         """Move a file from failed/ back into the inbox, never over another."""

@@ -25,6 +25,7 @@ def gather(folder: str) -> dict[str, Any] | None:
     return {
         "spool": spool.root,
         "running": spool.is_served(),
+        "free_bytes": spool.free_bytes(),
         "folders": {name: _count(spool.folder(name)) for name in SHOWN},
         "daemon": daemon,
     }
@@ -47,10 +48,13 @@ def in_words(found: dict[str, Any]) -> str:
     else:
         head = f"{found['spool']}: no daemon is running"
     lines = [head, *(f"  {name:<9} {count:>9}" for name, count in found["folders"].items())]
+    lines.append(f"  {found['free_bytes'] / 2**20:.0f} MiB free on the disk")
     if found["running"]:
         lines += [f"  trouble: {trouble}" for trouble in daemon.get("trouble", ())]
         lines += [_batch(batch) for batch in daemon.get("batches", ())]
         lines += [_lane(name, lane) for name, lane in sorted(daemon.get("lanes", {}).items())]
+        lines += [f"  {api}: paused" for api in daemon.get("paused", ()) if api not in daemon.get("lanes", {})]
+        lines += [f"  {one['at']} {one['name']}: {one['kind']}: {one['message']}" for one in daemon.get("errors", ())]
     return "\n".join(lines)
 
 
@@ -61,7 +65,11 @@ def _batch(batch: dict[str, Any]) -> str:
 
 def _lane(name: str, lane: dict[str, Any]) -> str:
     line = f"  {name}: {lane['running']} running, {lane['waiting']} waiting"
-    if lane["rests_for"] > 0:
+    if lane.get("limit"):
+        line += f", {lane['per_second']:g} of {lane['limit']:g} calls a second"
+    if lane.get("paused"):
+        line += ", paused"
+    elif lane["rests_for"] > 0:
         why = f"after {lane['faults']} faults in a row" if lane["trips"] else "because the server said so"
         line += f", rests for {lane['rests_for']:.1f} s {why}"
     return line

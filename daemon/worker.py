@@ -24,11 +24,12 @@ from inboxd.daemon.spool import Spool, Unfit
 from inboxd.jobs.calls import plain
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
-from inboxd.jobs.faults import Fault, Interrupted, Invalid, Poisoned
+from inboxd.jobs.faults import Cancelled, Fault, Interrupted, Invalid, Poisoned
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, load, parse_object
 from inboxd.jobs.lanes import FILE_SHARE
-from inboxd.jobs.result import Answer, Attempt, Problem, Status
+from inboxd.jobs.result import Answer, Attempt, Problem, Status, isotime
+from inboxd.jobs.tally import Tallies
 from inboxd.jobs.task import Errand, Postponed
 
 log = logging.getLogger("inboxd.worker")
@@ -72,6 +73,9 @@ class Worker:
     note: Callable[[str, float], None]
     wake: Callable[[], None]
     crew: Crew | None = None
+    tallies: Tallies = field(default_factory=Tallies)
+    # Tokens of jobs that somebody takes back; whoever is told so keeps it up to date.
+    unwanted: set[str] = field(default_factory=set)
     suspects: deque[Future[Answer]] = field(default_factory=deque)
 
     def take(self, claim: Claim, now: float) -> None:
@@ -88,9 +92,9 @@ class Worker:
         trace = job.trace
         attempts = list(trace.attempts) if trace else []
         errand = self.errand(claim, job, claim.token, attempts, trace.tried if trace else 0, FILE_SHARE)
-        poisoned = self.poisoned(errand, now)
-        if poisoned is not None:
-            self.settle(claim, job.attachments, poisoned)
+        ended = self.ended_before(errand, now)
+        if ended is not None:
+            self.settle(claim, job.attachments, ended)
             return
         self.one_at_a_time(errand, now)
         future = self.client.submit(job, errand)
@@ -162,12 +166,15 @@ class Worker:
         # A job with `select`, or one whose server echoes credentials, reads it again.
         return open(self.spool.staging(token, BODY), "w+b")
 
-    def poisoned(self, errand: Errand, now: float) -> Answer | None:
-        """Give the answer of a job over which the daemon died too often; None for any other."""
-        if len(self.crashes.get(errand.token, ())) < CRASHES:
+    def ended_before(self, errand: Errand, now: float) -> Answer | None:
+        """Give the answer of a job that was taken back, or over which the daemon died too often; None for any other."""
+        status: Status = "failed"
+        fault: Fault = Poisoned(f"the daemon died {CRASHES} times while this job was being called", uncertain=True)
+        if self.unwanted and errand.token.partition(":")[0] in self.unwanted:
+            status, fault = "cancelled", Cancelled("taken back before it was done")
+        elif len(self.crashes.get(errand.token, ())) < CRASHES:
             return None
-        fault = Poisoned(f"the daemon died {CRASHES} times while this job was being called", uncertain=True)
-        answer = self.ended(errand.id or errand.token, "failed", fault, errand.received or now, now)
+        answer = self.ended(errand.id or errand.token, status, fault, errand.received or now, now)
         answer.attempts = errand.attempts
         return answer
 
@@ -228,7 +235,15 @@ class Worker:
         """Hand the answer of a file over to the outbox."""
         answer.name = claim.name
         answer.claim = claim.token
+        self.count(answer)
         self.outbox.put(Answered(self.spool, claim, answer, attachments))
+
+    def count(self, answer: Answer) -> None:
+        """Count an answer for its API; one that never came so far for none."""
+        self.tallies.of(answer.api or "").answer(answer.status, answer.cache)
+        if answer.error is not None:
+            error = {"kind": answer.error.kind, "message": answer.error.message}
+            self.tallies.errors.append({"at": isotime(answer.finished), "name": answer.name or "", **error})
 
     @staticmethod
     def ended(request_id: str, status: Status, fault: Fault, received: float, now: float) -> Answer:

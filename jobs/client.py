@@ -38,9 +38,8 @@ from inboxd.jobs.wires import Wires
 
 log = logging.getLogger("inboxd.jobs")
 
-# Seconds between two looks whether a stop has become urgent.
+# Seconds between two looks whether to stop at once; before a body for which the disk had no room is fetched again.
 LOOK_UP = 0.05
-# Before a body that found no room on the disk is fetched again.
 DISK_FULL_WAIT = 10.0
 
 
@@ -81,7 +80,7 @@ class ApiClient:
         self._sender = Sender(self._wires, self.clock, max_body=max_body, inline=max_body if inline is None else inline)
         self._marks = marks or NoMarks()
         self.queue = LaneQueue(self._new_lane, workers=workers, window=window, clock=self.clock, on_room=on_room)
-        self._at_work: dict[int, Task] = {}
+        self.at_work: dict[int, Task] = {}
         self._on_rest = on_rest
         self._closed = False
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
@@ -148,27 +147,29 @@ class ApiClient:
     # -- work -----------------------------------------------------------------------------------------------
 
     def _serve(self, worker: int) -> None:
-        """Be a worker: carry out tasks until the queue is closed."""
+        """Be a worker: carry out tasks until the queue is closed, and outlive anything that one of them does."""
         while True:
             try:
                 task = self.queue.get()
             except Empty:
                 return
-            self._at_work[worker] = task
+            self.at_work[worker] = task
             self._marks.begin(worker, task.errand.token)
             try:
                 self._carry_out(task)
-            except Exception as error:  # a worker must outlive anything that a task does
+            except Exception as error:
                 log.exception("internal error", extra={"fields": task.log_fields})
                 fault = Internal(f"{type(error).__name__}: {error}")
                 self._end(task, task.answer("failed", self.clock.wall(), fault=fault))
             self._marks.clear(worker)
-            del self._at_work[worker]
+            del self.at_work[worker]
 
     def _carry_out(self, task: Task) -> None:
         if not task.begin():
             self._give_up(task, None)
             self.queue.returned(task, dismiss=True)
+        elif task.put_down is not None:
+            self._line_up(task, task.put_down)
         elif self.clock.mono() >= task.expires:
             problem = Problem("expired", f"not done within {task.job.expires:g} s of being received")
             self._end(task, task.answer("expired", self.clock.wall(), problem=problem))
@@ -272,7 +273,7 @@ class ApiClient:
         until = self.clock.mono() + drain
         while wait_for(self._serving, min(drain, LOOK_UP)).not_done and self.clock.mono() < until and not hurry():
             pass
-        cut = list(self._at_work.values())
+        cut = list(self.at_work.values())
         for task in cut:
             end = Attempt(self.clock.wall(), 0.0, fault=Interrupted.kind, message="stopped before the call had ended")
             self._give_up(task, task.postponed(0.0, end, stopped=True))

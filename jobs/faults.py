@@ -18,6 +18,7 @@
         ├── BadResponse      `bad_response`
         ├── Blocked          `blocked`    the host or address may not be called
         ├── Invalid          `invalid`    the job itself is wrong
+        ├── Cancelled        `cancelled`  somebody took the job back
         ├── Poisoned         `poisoned`   the daemon crashed too often in the middle of it
         ├── Interrupted      `interrupted` stopped before the call had ended
         └── Internal         `internal`   our own mistake; please report it
@@ -179,6 +180,12 @@ class Poisoned(Permanent):
     """The daemon crashed too often while this job was being called."""
 
     kind = "poisoned"
+
+
+class Cancelled(Permanent):
+    """Somebody took the job back."""
+
+    kind = "cancelled"
 
 
 class Interrupted(Permanent):

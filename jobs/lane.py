@@ -21,10 +21,13 @@ from inboxd.jobs.api import Api
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.faults import Again, Fault, decide
 from inboxd.jobs.pace import Pace, Throughput
+from inboxd.jobs.tally import OK, Tally
 from inboxd.jobs.task import Task
 
 # A worker sleeps out a wait itself only when handing the task back would take about as long.
 PATIENCE = 0.25
+# Seconds after which it is worth asking again whether a lane is still paused.
+PAUSED = 60.0
 
 
 class RetryLater(Exception):
@@ -59,6 +62,10 @@ class Lane:
         # Set by the queue: when the lane is to be looked at again, and whether it stands in the rotation.
         self.wakes_at = inf
         self.in_rotation = False
+        # Somebody wants no more calls to be made for now.
+        self.paused = False
+        # Set by the queue as well, so that what was counted outlives the lane.
+        self.tally = Tally()
         self._clock = clock
         self._on_rest = on_rest
         # Workers report faults side by side; the waiting room is guarded by the queue's own lock.
@@ -93,7 +100,11 @@ class Lane:
         """
 
         def unless_resting(task: Task) -> Any:
-            if (self.trips and not task.probing) or (self.rest_until and self._clock.mono() < self.rest_until):
+            if (
+                self.paused
+                or (self.trips and not task.probing)
+                or (self.rest_until and self._clock.mono() < self.rest_until)
+            ):
                 raise RetryLater(0.0)
             if task.spacing is not None and (wait := task.spacing.wait(self._clock.mono())):
                 raise RetryLater(wait)
@@ -121,7 +132,7 @@ class Lane:
 
     def opens_at(self, now: float) -> float:
         """Say when a task could be taken: `now`, a later moment, or inf when only something else can change it."""
-        if not self.waiting:
+        if not self.waiting or self.paused:
             return inf
         if self.trips and self.running:
             # A probe, or the last of the calls that tripped the breaker, is still on its way.
@@ -143,6 +154,7 @@ class Lane:
         task.probing = bool(self.trips)
         task.begun = True
         self._pace.hand_out(task)
+        self.tally.took(now - task.due)
         return task
 
     def _leaves(self, task: Task) -> None:
@@ -166,9 +178,13 @@ class Lane:
             self._later.clear()
         return True
 
+    def tasks(self) -> list[Task]:
+        """Give all waiting tasks, in no order."""
+        return [entry[2] for entry in self._ready + self._later if entry[2].waiting]
+
     def drain(self) -> list[Task]:
         """Take all waiting tasks out."""
-        tasks = [entry[2] for entry in self._ready + self._later if entry[2].waiting]
+        tasks = self.tasks()
         for task in tasks:
             task.waiting = False
         self._ready.clear()
@@ -209,6 +225,10 @@ class Lane:
 
     def succeeded(self) -> None:
         """Note that the server did its work, which closes the breaker."""
+        self.tally.attempt(OK)
+        self._is_well()
+
+    def _is_well(self) -> None:
         if self.faults or self.trips:
             with self._lock:
                 self.faults = 0
@@ -220,6 +240,7 @@ class Lane:
         A probe that fails costs the lane a longer rest and not the job an attempt: nothing is rejected
         because its API was down. At most a whole round of probes is free, so that every job ends.
         """
+        self.tally.attempt(fault.kind)
         if fault.temporary:
             rested = self.rest_until
             with self._lock:
@@ -228,7 +249,7 @@ class Lane:
                 self._on_rest(self.name, self.rest_until - now)
         elif fault.status is not None:
             # A permanent fault with a status is an answer too: the server is alive.
-            self.succeeded()
+            self._is_well()
         counts = not (fault.temporary and task.probing and task.probes < task.limit)
         tried = task.tried + counts
         fault.decision = decide(fault, max(tried, 1), task.limit + (not counts), self.api.backoff, random.random())
@@ -255,11 +276,11 @@ class Lane:
 
         Each asker is sent one interval further than the last, so that they come back one by one as there is room.
         """
-        return max(self.rest_until - now, 0.0) + self._throughput.spread(now)
+        return max(self.rest_until - now, PAUSED if self.paused else 0.0) + self._throughput.spread(now)
 
     def drains_in(self, now: float) -> float:
         """Say in how many seconds all that is held will be through, at the pace of late."""
-        return max(self.rest_until - now, 0.0) + self.held * self._throughput.interval(now)
+        return max(self.rest_until - now, PAUSED if self.paused else 0.0) + self.held * self._throughput.interval(now)
 
     def state(self, now: float) -> dict[str, Any]:
         """Give the lane as `status` shows it and a restart takes it up again; times in seconds from now."""
@@ -269,6 +290,7 @@ class Lane:
             "rests_for": round(max(self.rest_until - now, 0.0), 3),
             "faults": self.faults,
             "trips": self.trips,
+            "paused": self.paused,
             "spent": round(self._pace.spent(now), 3),
         }
 

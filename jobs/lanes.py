@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from math import inf
 from typing import Any
 
@@ -17,6 +18,7 @@ from inboxd.jobs.api import Api
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.lane import Lane
 from inboxd.jobs.rotation import Rotation
+from inboxd.jobs.tally import Tallies
 from inboxd.jobs.task import Task
 
 log = logging.getLogger("inboxd.jobs")
@@ -30,6 +32,11 @@ BATCH_SHARE = 0.5
 KNOWN_LANES = 1000
 # A thread cannot wait for centuries, which a job's not_before may well be away; so it looks up once an hour.
 LONGEST_WAIT = 3600.0
+
+
+def is_of(task: Task, token: str) -> bool:
+    """Tell whether a task is that of a token, or of one of its lines."""
+    return task.errand.token.partition(":")[0] == token
 
 
 class LaneFull(queue.Full):
@@ -59,6 +66,8 @@ class LaneQueue(queue.Queue[Task]):
         super().__init__(window)
         self.lanes: dict[str, Lane] = {}
         self.held = 0
+        self.tallies = Tallies()
+        self._paused: AbstractSet[str] = frozenset()
         self._new_lane = new_lane
         self._clock = clock
         self._on_room = on_room
@@ -124,6 +133,8 @@ class LaneQueue(queue.Queue[Task]):
             if len(self.lanes) >= KNOWN_LANES:
                 self.lanes = {name: one for name, one in self.lanes.items() if not one.idle or one.in_rotation}
             lane = self.lanes[api.name] = self._new_lane(api)
+            lane.tally = self.tallies.of(api.name)
+            lane.paused = api.name in self._paused
         return lane
 
     def lane(self, api: Api) -> Lane:
@@ -235,6 +246,28 @@ class LaneQueue(queue.Queue[Task]):
                     self._rotation.look_at(lane)
             self.not_empty.notify()
 
+    def pause(self, names: AbstractSet[str]) -> None:
+        """Make no calls to the APIs of these names until they are no longer among them; calls under way end."""
+        with self.mutex:
+            self._paused = names
+            for lane in self.lanes.values():
+                lane.paused = lane.name in names
+                self._rotation.look_at(lane)
+            self.not_empty.notify()
+
+    def put_down(self, token: str, wait: float) -> int:
+        """Have the waiting tasks of a token, a batch's lines too, postponed by `wait` seconds; says how many.
+
+        The wait has to be longer than their owner's patience, or they will wait that long in memory.
+        """
+        with self.mutex:
+            found = [task for lane in self.lanes.values() for task in lane.tasks() if is_of(task, token)]
+            for task in found:
+                task.put_down = wait
+                self._rotation.hurry(task, self._clock.mono())
+            self.not_empty.notify_all()
+            return len(found)
+
     def wait_until_empty(self) -> None:
         """Wait until no task is held any more, or the queue is closed."""
         with self.mutex:
@@ -245,6 +278,17 @@ class LaneQueue(queue.Queue[Task]):
     def running(self) -> int:
         """Tasks that workers hold."""
         return self._rotation.running
+
+    @property
+    def taken(self) -> int:
+        """How often a worker has taken a task."""
+        return self._rotation.picked
+
+    @property
+    def overdue(self) -> bool:
+        """Tell whether there is something to look at and a worker free to do so; for an instant there often is."""
+        with self.mutex:
+            return not self._closed and self._rotation.overdue(self._clock.mono())
 
     def _qsize(self) -> int:
         # How much of the window is taken: `qsize`, `empty` and `full` ask here.

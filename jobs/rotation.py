@@ -31,6 +31,8 @@ class Rotation:
 
     def __init__(self, workers: int, lane_of: Callable[[Task], Lane]) -> None:
         self.running = 0
+        # Tasks handed out since the beginning.
+        self.picked = 0
         self._lane_of = lane_of
         self._workers = workers
         # Calls that one lane may have under way, however many workers are free.
@@ -59,13 +61,25 @@ class Rotation:
             task.watched = True
             heapq.heappush(self._expiring, (task.expires, task.seq, task))
 
+    def hurry(self, task: Task, now: float) -> None:
+        """Serve a task at once if it waits, whatever its lane may do."""
+        heapq.heappush(self._expiring, (now, task.seq, task))
+
     def pick(self, now: float) -> tuple[Task | None, float]:
         """Take the next task, if there is one; and say when the clock brings more."""
         task = self._pick_expired(now) or self._pick_ready(now)
         if task is not None:
             self.running += 1
+            self.picked += 1
+        return task, self._wakes_at()
+
+    def _wakes_at(self) -> float:
         wakes_at = self._sleeping[0][0] if self._sleeping else inf
-        return task, min(wakes_at, self._expiring[0][0] if self._expiring else inf)
+        return min(wakes_at, self._expiring[0][0] if self._expiring else inf)
+
+    def overdue(self, now: float) -> bool:
+        """Tell whether a free worker had something to look at by now."""
+        return self.running < self._workers and (bool(self._awake) or self._wakes_at() <= now)
 
     def _pick_expired(self, now: float) -> Task | None:
         while self._expiring and self._expiring[0][0] <= now:

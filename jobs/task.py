@@ -89,6 +89,8 @@ class Task:
     probes: int = 0
     probing: bool = False
     begun: bool = False
+    # Its owner wants it back, to come again after so many seconds, rather than to be called.
+    put_down: float | None = None
     hops: int = 0
     # Set by the queue: whether it has a place in the window, whether it waits in its lane, whether it will be taken
     # out of there when it expires, and the order of arrival.

@@ -39,8 +39,10 @@ class Vault:
     def get(self, name: str) -> str:
         """Give a credential; raises `SecretMissing`."""
         folder = self._environ.get("CREDENTIALS_DIRECTORY")
-        if folder is not None and (found := _read(os.path.join(folder, name))) is not None:
-            return found
+        # The second is what systemd calls NAME of a whole folder, LoadCredential=secrets:/etc/inboxd/secrets.
+        for file in (name, f"secrets_{name}") if folder is not None else ():
+            if (found := _read(f"{folder}/{file}")) is not None:
+                return found
         if self._file is not None and name in (known := self._of_file(self._file)):
             value = known[name]
             if not isinstance(value, str):

@@ -107,7 +107,7 @@ class CrashingDisk(Disk):
         self._burn(f"mtime {path}")
         super().set_mtime(path, moment)
 
-    def sync(self, paths: Sequence[str], folder: str) -> None:
+    def sync(self, paths: Sequence[str], folder: str | None) -> None:
         self._burn(f"sync {len(paths)}")
         for path in paths:
             os.stat(path)

@@ -22,7 +22,8 @@ import pytest
 import inboxd
 from tests.daemonkit import ROOT
 
-ROOMS = ("daemon", "jobs", "cache")
+# The rooms, and the data that is installed beside them.
+ROOMS = ("daemon", "jobs", "cache", "systemd")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # What the build backend must at least be, as [build-system] says.
 NEWEST_NEEDED = 77

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import inboxd as package
+from inboxd.daemon.spool import Spool
 from tests.daemonkit import CountingServer, Daemon, inboxd, wait_until
 
 SHOP = '[api.shop]\nbase_url = "https://shop.example"\nrate = "5/s"\n'
@@ -34,6 +35,9 @@ def test_the_version_is_the_packages_own(tmp_path: Path) -> None:
         (["drop", "-", "--wait", "--timeout", "-1"], "-1.0 is not in the range x>=0"),
         (["schema", "jobs"], "'jobs' is not one of 'job', 'answer', 'config'"),
         (["retry"], "inboxd: name the jobs to retry, or say --all"),
+        (["retry", "--since", "soon"], 'inboxd: --since: "soon" is no time; expected an age as 2h'),
+        (["hold"], "Missing argument 'NAME...'"),
+        (["completion", "csh"], "'csh' is not one of 'bash', 'zsh', 'fish'"),
         (["retry", "one", "--all"], "inboxd: name the jobs to retry, or say --all"),
         (["run", "--config", "gone.toml"], "inboxd: gone.toml: cannot be read: No such file or directory"),
     ],
@@ -45,7 +49,9 @@ def test_a_wrong_call_is_told_so(tmp_path: Path, command: list[str], told: str) 
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [["status"], ["retry", "--all"], ["drop", "-"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["retry", "--all"], ["drop", "-"], ["why", "a"], ["hold", "a"], ["top"]]
+)
 def test_without_a_spool_there_is_a_hint(tmp_path: Path, command: list[str]) -> None:
     done = inboxd(*command, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
@@ -230,3 +236,74 @@ def test_a_retry_begins_a_new_round_under_the_same_id(tmp_path: Path) -> None:
         assert len(server.keys) == 1
         missing = inboxd("retry", "one", cwd=tmp_path)
         assert (missing.returncode, missing.stdout, missing.stderr) == (1, "", "inboxd: one: not in failed/\n")
+
+
+def made_spool(folder: Path) -> Spool:
+    spool = Spool(str(folder / "spool"))
+    spool.make()
+    return spool
+
+
+def test_each_way_of_a_job_by_hand_can_be_read_by_programs(tmp_path: Path) -> None:
+    spool = made_spool(tmp_path)
+    Path(spool.inbox, "a.json").write_text('{"url": "http://127.0.0.1/"}')
+    for command, told in (
+        (["why", "a"], [{"folder": "inbox", "file": "a.json"}]),
+        (["hold", "a"], [{"name": "a", "file": "hold/a.json"}]),
+        (["release", "a"], [{"name": "a", "file": "a.json"}]),
+        (["cancel", "a"], [{"name": "a", "was": "inbox"}]),
+        (["pause", "shop"], [{"name": "shop", "paused": True}]),
+        (["resume", "shop"], [{"name": "shop", "paused": False}]),
+        (["fsck"], []),
+    ):
+        done = inboxd(*command, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert [shown.items() <= found.items() for shown, found in zip(told, json.loads(done.stdout), strict=True)] == [
+            True
+        ] * len(told)
+
+
+def test_what_failed_for_some_is_told_and_done_for_the_others(tmp_path: Path) -> None:
+    spool = made_spool(tmp_path)
+    Path(spool.inbox, "a.json").touch()
+    done = inboxd("hold", "none", "a", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "hold/a.json\n")
+    assert done.stderr.startswith("inboxd: none: no such job in inbox/")
+
+
+def test_jobs_are_retried_by_api_and_by_age(tmp_path: Path) -> None:
+    spool = made_spool(tmp_path)
+    (tmp_path / "inboxd.toml").write_text(SHOP)
+    for name, url in (("one", "https://shop.example/1"), ("two", "https://other.example/2")):
+        Path(spool.failed, f"{name}.json").write_text(json.dumps({"url": url}))
+    assert inboxd("retry", "--since", "2020-01-01", "--api", "bank", cwd=tmp_path).stdout == ""
+    assert inboxd("retry", "--since", "0s", cwd=tmp_path).stdout == ""
+    assert inboxd("retry", "--api", "shop", cwd=tmp_path).stdout == "one.json\n"
+    assert inboxd("retry", "--since", "1h", cwd=tmp_path).stdout == "two.json\n"
+
+
+def test_fsck_says_what_it_put_right_and_leaves_a_served_spool_alone(tmp_path: Path) -> None:
+    spool = made_spool(tmp_path)
+    Path(spool.active, "stray").write_text("x")
+    done = inboxd("fsck", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (
+        1,
+        "active/stray: a name that inboxd does not give here: moved to hold/stray\n",
+    )
+    assert inboxd("fsck", cwd=tmp_path).returncode == 0
+    spool.lock()
+    assert inboxd("fsck", cwd=tmp_path).returncode == 2
+    spool.unlock()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_our_commands(tmp_path: Path, shell: str) -> None:
+    assert "_INBOXD_COMPLETE" in inboxd("completion", shell, cwd=tmp_path).stdout
+
+
+def test_a_job_is_followed_through_the_log_file(tmp_path: Path) -> None:
+    (tmp_path / "inboxd.toml").write_text('[log]\nfile = "inboxd.log"\n')
+    life = ["event=claimed id=1 name=a", "event=claimed id=2 name=b", "event=answered id=1 name=a"]
+    (tmp_path / "inboxd.log").write_text("".join(f"{line}\n" for line in life))
+    done = inboxd("follow", "a", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()) == (0, [life[0], life[2]])

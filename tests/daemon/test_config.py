@@ -131,7 +131,6 @@ def test_an_unknown_key_is_told_with_the_nearest_known_one(text: str, told: str)
     [
         ("[gateway]\nprivate = false", "1: gateway: [gateway] is not supported by this version"),
         ("handlers = []", "1: handlers: this key is not supported by this version"),
-        ("[keep]\nanswers = 7", "1: keep: [keep] is not supported by this version"),
         (
             '[defaults]\nreprocess = { after = "1h" }',
             "2: defaults.reprocess: [defaults.reprocess] is not supported by this version",

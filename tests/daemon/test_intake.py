@@ -97,7 +97,7 @@ def test_what_comes_without_a_hint_is_found_by_looking(yard: Yard) -> None:
     yard.settle()
     yard.intake.watch.stop()
     yard.bench.drop("a.json", JOB)
-    yard.intake._hint.clear()
+    yard.intake.hints.take()
     yard.turn()
     assert yard.asked() == 0
     yard.bench.clock.advance(2.0)

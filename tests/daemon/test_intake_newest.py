@@ -72,6 +72,6 @@ def test_names_are_forgotten_when_the_scan_is_through(bench: Bench, intake: Inta
         intake.turn(bench.clock.wall())
     assert not bench.names("inbox")
     told(intake, "gone.json")
-    intake._hint.set()
+    intake.hints.set()
     intake.turn(bench.clock.wall())
     assert not intake._newest

@@ -1,22 +1,29 @@
 """What `inboxd status` says, with the folders as the truth and a daemon's own words only while it runs."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from inboxd.daemon.spool import SHOWN, Spool
 from inboxd.daemon.status import gather, in_words
+from inboxd.daemon.top import picture
 
+LANE = {"running": 0, "waiting": 0, "rests_for": 0.0, "trips": 0, "faults": 0}
 SAID = {
     "pid": 17,
     "since": "2026-01-01T00:00:00.000Z",
     "trouble": ["only 3 bytes are free"],
     "batches": [{"name": "many", "answered": 7, "done": 5, "failed": 2}, {"name": "new", "answered": 0}],
+    "paused": ["pay", "ship"],
+    "errors": [{"at": "2026-01-01T00:00:00.000Z", "name": "a", "kind": "dns", "message": "no such host"}],
     "lanes": {
         "shop": {"running": 2, "waiting": 5, "rests_for": 0.0, "trips": 0, "faults": 0},
         "bank": {"running": 0, "waiting": 1, "rests_for": 2.25, "trips": 1, "faults": 10},
+        "pay": LANE | {"waiting": 4, "running": 1, "limit": 50.0, "per_second": 12.5, "paused": True},
         "mail": {"running": 0, "waiting": 1, "rests_for": 1.0, "trips": 0, "faults": 0},
     },
 }
@@ -70,13 +77,17 @@ def test_a_running_daemon_is_described(spool: Spool) -> None:
     head, *lines = in_words(found(spool)).splitlines()
     spool.unlock()
     assert head == f"{spool.root}: process 17 serves it since 2026-01-01T00:00:00.000Z"
-    assert lines[len(SHOWN) :] == [
+    assert lines[len(SHOWN)].endswith(" MiB free on the disk")
+    assert lines[len(SHOWN) + 1 :] == [
         "  trouble: only 3 bytes are free",
         "  batch many: 7 lines answered (5 done, 2 failed)",
         "  batch new: 0 lines answered",
         "  bank: 0 running, 1 waiting, rests for 2.2 s after 10 faults in a row",
         "  mail: 0 running, 1 waiting, rests for 1.0 s because the server said so",
+        "  pay: 1 running, 4 waiting, 12.5 of 50 calls a second, paused",
         "  shop: 2 running, 5 waiting",
+        "  ship: paused",
+        "  2026-01-01T00:00:00.000Z a: dns: no such host",
     ]
 
 
@@ -84,7 +95,7 @@ def test_of_a_daemon_that_is_gone_nothing_but_that_is_said(spool: Spool) -> None
     Path(spool.state("status.json")).write_text(json.dumps(SAID))
     head, *lines = in_words(found(spool)).splitlines()
     assert head == f"{spool.root}: no daemon is running"
-    assert len(lines) == len(SHOWN)
+    assert len(lines) == len(SHOWN) + 1
 
 
 def test_a_daemon_that_just_started_has_said_nothing_yet(spool: Spool) -> None:
@@ -92,3 +103,22 @@ def test_a_daemon_that_just_started_has_said_nothing_yet(spool: Spool) -> None:
     head = in_words(found(spool)).splitlines()[0]
     spool.unlock()
     assert head == f"{spool.root}: process ? serves it since ?"
+
+
+def test_top_draws_the_same_with_rates(spool: Spool) -> None:
+    Path(spool.state("status.json")).write_text(json.dumps(SAID | {"answered": 30}))
+    spool.lock()
+    now = found(spool)
+    spool.unlock()
+    before = now | {"daemon": SAID | {"answered": 10}}
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(picture(now, before, 2.0))
+    drawn = console.export_text()
+    for told in ("process 17", "10.0 answers/s", "12.5 of 50", "paused", "rests 2 s", "only 3 bytes are free"):
+        assert told in drawn
+
+
+def test_top_draws_a_spool_without_a_daemon(spool: Spool) -> None:
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(picture(found(spool), None, 0.0))
+    assert "no daemon is running" in console.export_text()

@@ -1,0 +1,228 @@
+"""The commands for jobs on their way: why, hold, release, cancel, retry, and pause and resume for their APIs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+
+
+def _aside(spool: str | None, config: str | None) -> Any:
+    from inboxd.daemon.aside import Aside
+
+    return Aside(_spool(spool, config))
+
+
+def _spool(spool: str | None, config: str | None) -> Any:
+    import os
+
+    from inboxd.daemon.drop import NO_SPOOL
+    from inboxd.daemon.spool import Spool
+
+    folder = spool_folder(spool, config)
+    found = Spool(folder)
+    if not os.path.isdir(found.inbox):
+        fail(f"{folder}: {NO_SPOOL}")
+    return found
+
+
+def _each(names: Iterable[str], do: Callable[[str], dict[str, Any]], *, as_json: bool) -> None:
+    """Do something for each name, and say what came of it; exit 1 if that failed for any."""
+    from inboxd.daemon.aside import AsideError
+
+    failed, told = False, []
+    for name in names:
+        try:
+            told.append(do(name))
+        except AsideError as error:
+            failed = True
+            told.append({"name": name, "error": str(error)})
+        except OSError as error:
+            failed = True
+            told.append({"name": name, "error": f"{error.filename}: {error.strerror}"})
+    for one in told:
+        if "error" in one and not as_json:
+            click.echo(f"inboxd: {one['error']}", err=True)
+        elif not as_json:
+            click.echo(one["said"])
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    sys.exit(1 if failed else 0)
+
+
+@click.command()
+@click.argument("name")
+@JSON
+@CONFIG
+@SPOOL
+def why(name: str, as_json: bool, config: str | None, spool: str | None) -> None:
+    """Say in one sentence what a job waits for, or what became of it."""
+    from inboxd.daemon.why import look, reason, sentence
+
+    found, now = _spool(spool, config), time.time()
+    try:
+        seen = look(found, name, load_config(config, spool))
+        said = sentence(found, name, seen, now)
+    except LookupError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: cannot be looked at: {error.strerror}")
+    if as_json:
+        shown = [{"folder": one.folder, "file": one.filename, "why": reason(one, now)} for one in seen]
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        click.echo(said)
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@JSON
+@CONFIG
+@SPOOL
+def hold(names: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+    """Put jobs aside into hold/, where nothing happens to them.
+
+    One that lies in inbox/ or deferred/ may as well be moved there by mv.
+    """
+    aside = _aside(spool, config)
+
+    def do(name: str) -> dict[str, Any]:
+        file = aside.hold(name)
+        return {"name": name, "file": f"hold/{file}", "said": f"hold/{file}"}
+
+    _each(names, do, as_json=as_json)
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@JSON
+@CONFIG
+@SPOOL
+def release(names: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+    """Let jobs go on that were put aside.
+
+    By hand: mv NAME.json into inbox/, NAME~ID.json into deferred/ (and touch it).
+    """
+    aside = _aside(spool, config)
+
+    def do(name: str) -> dict[str, Any]:
+        file = aside.release(name)
+        return {"name": name, "file": file, "said": file}
+
+    _each(names, do, as_json=as_json)
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@JSON
+@CONFIG
+@SPOOL
+def cancel(names: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+    """Take jobs back: they are answered `cancelled`, and their files go to failed/.
+
+    A call that is under way goes on, and if it answers the job, that holds. A batch loses the lines that are not called
+    yet. Without a daemon it happens when the next one starts.
+    """
+    aside = _aside(spool, config)
+
+    def do(name: str) -> dict[str, Any]:
+        place = aside.cancel(name)
+        return {"name": name, "was": place.folder, "said": f"{place.name}: will be answered as cancelled"}
+
+    _each(names, do, as_json=as_json)
+
+
+def _apis(config: Any) -> Any:
+    from inboxd.jobs.api import Apis
+
+    return Apis(config.apis, config.defaults)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="Every job in failed/.")
+@click.option("--api", help="Those for this API.")
+@click.option("--since", metavar="TIME", help="Those that failed since then: 2h, 7d, or 2026-11-22T08:00.")
+@JSON
+@CONFIG
+@SPOOL
+def retry(
+    names: tuple[str, ...],
+    everything: bool,
+    api: str | None,
+    since: str | None,
+    as_json: bool,
+    config: str | None,
+    spool: str | None,
+) -> None:
+    """Drop failed jobs again: a new round of attempts under the same id.
+
+    By hand: mv failed/NAME.json inbox/ (with its attachments).
+    """
+    from inboxd.daemon.retry import Wanted, moment, retry_all
+
+    if bool(names) == bool(everything or api or since):
+        fail("name the jobs to retry, or say --all, --api or --since", 2)
+    try:
+        after = None if since is None else moment(since, time.time())
+    except ValueError as error:
+        fail(f"--since: {error}", 2)
+    apis = _apis(load_config(config, spool)) if api else None
+    moved, problems = retry_all(spool_folder(spool, config), names or None, Wanted(api, apis, after))
+    if as_json:
+        click.echo(json.dumps({"moved": moved, "problems": problems}, indent=2))
+    else:
+        for name in moved:
+            click.echo(name)
+        for problem in problems:
+            click.echo(f"inboxd: {problem}", err=True)
+    sys.exit(1 if problems else 0)
+
+
+@click.command()
+@click.argument("apis", nargs=-1, required=True, metavar="API...")
+@JSON
+@CONFIG
+@SPOOL
+def pause(apis: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+    """Make no more calls to an API; its jobs wait, and lose no attempts.
+
+    By hand: touch state/paused/API, percent-encoded.
+    """
+    aside = _aside(spool, config)
+
+    def do(api: str) -> dict[str, Any]:
+        aside.pause_api(api)
+        return {"name": api, "paused": True, "said": f"{api}: paused; `inboxd resume {api}` ends that"}
+
+    _each(apis, do, as_json=as_json)
+
+
+@click.command()
+@click.argument("apis", nargs=-1, required=True, metavar="API...")
+@JSON
+@CONFIG
+@SPOOL
+def resume(apis: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+    """Make calls to an API again.
+
+    By hand: rm state/paused/API.
+    """
+    aside = _aside(spool, config)
+
+    def do(api: str) -> dict[str, Any]:
+        was = aside.resume_api(api)
+        return {"name": api, "paused": False, "said": f"{api}: {'goes on' if was else 'was not paused'}"}
+
+    _each(apis, do, as_json=as_json)
+
+
+JOBS = (why, hold, release, cancel, retry, pause, resume)

@@ -1,0 +1,220 @@
+"""What people ask of a daemon by moving files: hold, release, cancel, pause; with one that runs, and with none."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inboxd.daemon.aside import Aside, AsideError
+from inboxd.daemon.config import Config
+from inboxd.daemon.house import House
+from inboxd.daemon.spool import Spool
+from tests.faultserver import FaultServer
+from tests.jobskit import eventually
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def house(tmp_path: Path, server: FaultServer) -> Iterator[House]:
+    api = {"shop": {"name": "shop", "base_url": server.url(""), "concurrency": 1}}
+    settings = {"spool": str(tmp_path), "fsync": "off", "min_free": 0, "threads": 2, "drain": 0, "api": api}
+    house = House(Config.model_validate(settings))
+    house.start()
+    yield house
+    house.close()
+
+
+def aside(house: House) -> Aside:
+    """Give hands that, while they wait, let the house's main thread make its rounds."""
+    return Aside(house.spool, lambda _: house.turn(house.clock.wall()))
+
+
+def drop(house: House, name: str, *jobs: Any) -> None:
+    kind = ".json" if len(jobs) == 1 else ".jsonl"
+    unfinished = Path(house.spool.inbox, f".{name}.tmp")
+    unfinished.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+    unfinished.rename(Path(house.spool.inbox, name + kind))
+
+
+def block(house: House, server: FaultServer) -> None:
+    """Have the only call that the API may have under way take long."""
+    drop(house, "blocks", {"url": server.url("/slow/blocks?ms=60000")})
+    server.wait_for(1)
+
+
+def lies(house: House, folder: str, name: str) -> bool:
+    return any(path.name.startswith(name) for path in Path(house.spool.folder(folder)).iterdir())
+
+
+def answer(house: House, name: str) -> Any:
+    path = Path(house.spool.outbox, f"{name}.json")
+
+    def there() -> bool:
+        house.turn(house.clock.wall())
+        return path.exists()
+
+    assert eventually(there)
+    return json.loads(path.read_bytes())
+
+
+def test_a_job_in_memory_is_held_and_released_and_keeps_its_id(house: House, server: FaultServer) -> None:
+    block(house, server)
+    drop(house, "mine", {"url": server.url("/ok")})
+    assert eventually(lambda: house.client.queue.held == 2)
+    filename = aside(house).hold("mine")
+    assert lies(house, "hold", "mine~")
+    assert not lies(house, "active", "mine~")
+    assert house.client.queue.held == 1
+    aside(house).pause_api("shop")
+    aside(house).release("mine")
+    house.turn(house.clock.wall())
+    assert eventually(lambda: lies(house, "active", filename))
+
+
+def test_a_job_that_is_being_called_cannot_be_held(house: House, server: FaultServer) -> None:
+    block(house, server)
+    with pytest.raises(AsideError, match="being called just now"):
+        aside(house).hold("blocks")
+
+
+def test_a_waiting_job_is_cancelled_and_answered_so(house: House, server: FaultServer) -> None:
+    block(house, server)
+    drop(house, "mine", {"id": "m-1", "url": server.url("/ok")})
+    assert eventually(lambda: house.client.queue.held == 2)
+    aside(house).cancel("mine")
+    found = answer(house, "mine")
+    assert (found["status"], found["id"], found["error"]["kind"]) == ("cancelled", "m-1", "cancelled")
+    assert lies(house, "failed", "mine.json")
+    assert [seen.path for seen in server.requests] == ["/slow/blocks"]
+
+    def forgotten() -> bool:
+        house.turn(house.clock.wall())
+        return house.spool.wishes("cancel") == []
+
+    assert eventually(forgotten)
+
+
+def test_a_deferred_job_is_cancelled_at_once(house: House, server: FaultServer) -> None:
+    drop(house, "later", {"url": server.url("/ok"), "delay": "1h"})
+    assert eventually(lambda: lies(house, "deferred", "later~"))
+    aside(house).cancel("later")
+    assert answer(house, "later")["status"] == "cancelled"
+
+
+def test_the_lines_of_a_batch_that_are_not_called_yet_are_cancelled(house: House, server: FaultServer) -> None:
+    block(house, server)
+    drop(house, "many", *[{"url": server.url("/ok")}] * 5)
+    assert eventually(lambda: house.client.queue.held == 6)
+    aside(house).cancel("many")
+
+    def gone() -> bool:
+        house.turn(house.clock.wall())
+        return house.client.queue.held == 1
+
+    assert eventually(gone)
+    assert [seen.path for seen in server.requests] == ["/slow/blocks"]
+
+
+def test_a_paused_api_is_not_called_and_others_are(house: House, server: FaultServer, tmp_path: Path) -> None:
+    aside(house).pause_api("shop")
+    house.turn(house.clock.wall())
+    drop(house, "waits", {"url": server.url("/ok")})
+    assert eventually(lambda: house.client.queue.held == 1)
+    with FaultServer() as other:
+        drop(house, "goes", {"url": other.url("/ok")})
+        assert answer(house, "goes")["status"] == "done"
+    assert server.requests == []
+    assert house.rounds.status(0.0)["paused"] == ["shop"]
+    assert aside(house).resume_api("shop")
+    assert answer(house, "waits")["status"] == "done"
+    assert not aside(house).resume_api("shop")
+
+
+def test_a_pause_outlives_a_restart(tmp_path: Path, server: FaultServer) -> None:
+    settings = {"spool": str(tmp_path), "fsync": "off", "min_free": 0, "threads": 2}
+    origin = server.url("").rstrip("/")
+    spool = Spool(str(tmp_path))
+    spool.make()
+    Aside(spool).pause_api(origin)
+    house = House(Config.model_validate(settings))
+    house.start()
+    drop(house, "waits", {"url": server.url("/ok")})
+    assert eventually(lambda: house.client.queue.held == 1)
+    house.close()
+    assert server.requests == []
+
+
+def test_more_jobs_than_a_paused_api_may_hold_do_not_stop_the_others(tmp_path: Path, server: FaultServer) -> None:
+    settings = {"spool": str(tmp_path), "fsync": "off", "min_free": 0, "threads": 2, "window": 10}
+    spool = Spool(str(tmp_path))
+    spool.make()
+    Aside(spool).pause_api(server.url("").rstrip("/"))
+    house = House(Config.model_validate(settings))
+    house.start()
+    for number in range(30):
+        drop(house, f"waits-{number}", {"url": server.url("/ok")})
+    assert eventually(lambda: lies(house, "deferred", "waits"))
+    with FaultServer() as other:
+        drop(house, "goes", {"url": other.url("/ok")})
+        assert answer(house, "goes")["status"] == "done"
+    house.close()
+    assert server.requests == []
+
+
+# -- without a daemon -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    spool = Spool(str(tmp_path / "still"))
+    spool.make()
+    return spool
+
+
+def test_without_a_daemon_files_are_moved_all_the_same(spool: Spool) -> None:
+    Path(spool.inbox, "a.json").write_text("{}")
+    hands = Aside(spool)
+    assert hands.hold("a") == "a.json"
+    assert Path(spool.folder("hold"), "a.json").exists()
+    assert hands.release("a.json") == "a.json"
+    assert Path(spool.inbox, "a.json").exists()
+    hands.cancel("a")
+    (deferred,) = Path(spool.deferred).iterdir()
+    assert spool.wishes("cancel") == [deferred.name]
+
+
+def test_nothing_is_ever_replaced(spool: Spool) -> None:
+    Path(spool.inbox, "a.json").write_text("new")
+    Path(spool.folder("hold"), "a.json").write_text("old")
+    with pytest.raises(AsideError, match="there is one of that name in hold/ already"):
+        Aside(spool).hold("a")
+    assert Path(spool.folder("hold"), "a.json").read_text() == "old"
+
+
+def test_of_several_of_one_name_none_is_guessed(spool: Spool) -> None:
+    for kind in ("json", "jsonl"):
+        Path(spool.inbox, f"a.{kind}").touch()
+    with pytest.raises(AsideError, match="there are 2 jobs of that name"):
+        Aside(spool).hold("a")
+    assert Aside(spool).hold("a.jsonl") == "a.jsonl"
+
+
+def test_a_slip_of_the_pen_is_told_with_the_nearest_name(spool: Spool) -> None:
+    Path(spool.inbox, "order-17.json").touch()
+    with pytest.raises(AsideError, match='did you mean "order-17"'):
+        Aside(spool).cancel("ordr-17")
+
+
+def test_a_wish_that_names_nothing_is_removed(house: House) -> None:
+    for kind in ("cancel", "put-down"):
+        house.spool.wish_for(kind, "nobody~01900000-0000-7000-8000-000000000000.json")
+        house.spool.wish_for(kind, "no name of ours")
+    house.turn(house.clock.wall())
+    assert house.spool.wishes("cancel") == house.spool.wishes("put-down") == []

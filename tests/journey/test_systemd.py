@@ -1,0 +1,205 @@
+"""The units under a real systemd, booted for these tests: what it is told, what it does, and what it keeps us from."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.boxkit import STATE, Box, frozen, obstacle
+from tests.daemonkit import ROOT, wait_until
+
+WHY_NOT = obstacle()
+pytestmark = [
+    pytest.mark.journey,
+    pytest.mark.skipif(WHY_NOT is not None, reason=f"no systemd can be booted: {WHY_NOT}"),
+]
+# Seconds. A part that stands still is noticed after half of it.
+WATCHDOG = 4
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    with Box(tmp_path_factory.mktemp("box")) as box:
+        box.write(
+            "etc/systemd/system/inboxd.service.d/test.conf",
+            f"[Unit]\nStartLimitBurst=1000\n[Service]\nWatchdogSec={WATCHDOG}s\nRestartSec=100ms\n",
+        )
+        box.write("etc/inboxd/inboxd.toml", "min_free = 0\ndrain = 20\n")
+        box.write("etc/inboxd/secrets/shop_token", "s3cret-of-the-shop").chmod(0o600)
+        box.run("systemd-tmpfiles", "--create")
+        box.systemctl("daemon-reload")
+        yield box
+
+
+@pytest.fixture
+def served(box: Box) -> Box:
+    """Return the box with a daemon that serves: `start` comes back when it said READY=1."""
+    started = box.run("systemctl", "start", "inboxd", check=False)
+    assert started.returncode == 0, box.run("journalctl", "-u", "inboxd", "--no-pager", "-n", "50").stdout
+    return box
+
+
+def test_a_job_of_a_user_is_answered_and_the_journal_tells_its_life(served: Box) -> None:
+    served.drop("life", {"id": "life-17", "url": served.server.url("/flaky/life?times=1&status=503")})
+    answer = served.answer("life")
+    assert answer["status"] == "done"
+    events = wait_until(
+        lambda: len(found := [line["INBOXD_EVENT"] for line in served.journal("INBOXD_ID=life-17")]) >= 4 and found
+    )
+    assert events == ["claimed", "attempt", "attempt", "answered"]
+    (last,) = served.journal("INBOXD_ID=life-17", "INBOXD_STATUS=done")
+    assert (last["PRIORITY"], last["INBOXD_JOB"], last["SYSLOG_IDENTIFIER"]) == ("6", "life", "inboxd")
+
+
+def test_it_says_what_it_does(served: Box) -> None:
+    assert wait_until(lambda: "answered" in (text := served.show("StatusText")) and text)
+    assert (served.show("Type"), served.show("ActiveState"), served.show("SubState")) == ("notify", "active", "running")
+
+
+def test_who_is_not_of_the_group_can_neither_drop_nor_look(served: Box) -> None:
+    for command in (["ls", f"/{STATE}/inbox"], ["touch", f"/{STATE}/inbox/x.json"], ["ls", f"/{STATE}/outbox"]):
+        assert served.run(*command, user="mallory", check=False).returncode != 0
+
+
+def test_the_group_may_drop_and_read_answers_but_not_list_the_inbox(served: Box) -> None:
+    served.drop("mine", {"url": served.server.url("/ok")})
+    served.answer("mine")
+    assert json.loads(served.run("cat", f"/{STATE}/outbox/mine.json", user="alice").stdout)["status"] == "done"
+    assert served.run("ls", f"/{STATE}/inbox", user="alice", check=False).returncode != 0
+
+
+def test_a_reload_takes_up_what_the_config_says_now_and_a_bad_one_is_refused(served: Box) -> None:
+    config = served.root / "etc/inboxd/inboxd.toml"
+    before = config.read_text()
+    pid = served.pid
+    try:
+        auth = 'headers = { X-Token = "${secret:shop_token}" }\n'
+        config.write_text(before + f'[api.shop]\nbase_url = "{served.server.url("")}"\n{auth}')
+        served.systemctl("reload", "inboxd")
+        wait_until(lambda: served.show("SubState") == "running" and served.journal("INBOXD_EVENT=reloaded"))
+        served.drop("named", {"url": served.server.url("/ok")})
+        assert served.answer("named")["api"] == "shop"
+        assert served.server.requests[-1].headers["x-token"] == "s3cret-of-the-shop"
+        config.write_text("thraeds = 3\n")
+        served.systemctl("reload", "inboxd")
+        wait_until(lambda: any("thraeds" in line["MESSAGE"] for line in served.journal()))
+        served.drop("still", {"url": served.server.url("/ok")})
+        assert served.answer("still")["api"] == "shop"
+    finally:
+        config.write_text(before)
+    assert served.pid == pid
+
+
+def test_a_worker_that_hangs_brings_a_restart_and_nothing_is_lost(served: Box) -> None:
+    pid, restarts = served.pid, int(served.show("NRestarts"))
+    calm = in_poll(pid)
+    served.drop("hangs", {"url": served.server.url("/slow/hangs?ms=1500"), "timeout": "2s"})
+    served.server.wait_for(1 + len(served.server.requests) - served.server.counts["/slow/hangs"])
+    (worker,) = wait_until(lambda: in_poll(pid) - calm)
+    with frozen(worker):
+        for number in range(20):
+            served.drop(f"beside-{number}", {"url": served.server.url(f"/ok?{number}")})
+        wait_until(lambda: int(served.show("NRestarts")) == restarts + 1, "the watchdog's restart")
+    assert "has not moved" in "".join(line["MESSAGE"] for line in served.journal("INBOXD_EVENT=standing still"))
+    answer = served.answer("hangs")
+    assert answer["status"] == "done"
+    assert [attempt.get("fault") for attempt in answer["attempts"]] == ["interrupted", None]
+    assert {served.answer(f"beside-{number}")["status"] for number in range(20)} == {"done"}
+    assert served.show("Result") == "success"
+
+
+def in_poll(pid: int) -> set[int]:
+    """Return the threads of a process that wait for the network: they stand in poll(2), which is call 7 or ppoll(2)."""
+    found = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        call = (thread / "syscall").read_text().split()[0]
+        if call in {"7", "73", "271"}:
+            found.add(int(thread.name))
+    return found
+
+
+def test_a_kill_brings_a_restart_and_nothing_is_lost(served: Box) -> None:
+    pid, restarts = served.pid, int(served.show("NRestarts"))
+    for number in range(10):
+        served.drop(f"killed-{number}", {"url": served.server.url(f"/slow/killed-{number}?ms=300")})
+    os.kill(pid, 9)
+    wait_until(lambda: int(served.show("NRestarts")) == restarts + 1)
+    assert {served.answer(f"killed-{number}")["status"] for number in range(10)} == {"done"}
+
+
+def test_a_stop_lets_calls_end_even_if_that_takes_longer_than_the_unit_grants(served: Box) -> None:
+    served.run("mkdir", "-p", "/run/systemd/system/inboxd.service.d")
+    hasty = served.write("run/systemd/system/inboxd.service.d/hasty.conf", "[Service]\nTimeoutStopSec=1s\n")
+    served.systemctl("daemon-reload")
+    served.drop("last", {"url": served.server.url("/slow/last?ms=3000")})
+    wait_until(lambda: served.server.counts["/slow/last"])
+    served.systemctl("stop", "inboxd")
+    hasty.unlink()
+    served.systemctl("daemon-reload")
+    assert (served.show("ActiveState"), served.show("Result")) == ("inactive", "success")
+    assert served.answer("last")["status"] == "done"
+
+
+def test_the_secrets_of_root_are_the_daemons_to_read_and_nobody_elses(served: Box) -> None:
+    shown = Path(f"/proc/{served.pid}/environ").read_bytes().split(b"\0")
+    folder = next(line for line in shown if line.startswith(b"CREDENTIALS_DIRECTORY=")).partition(b"=")[2].decode()
+    secret = Path(f"/proc/{served.pid}/root{folder}/secrets_shop_token")
+    assert secret.read_text() == "s3cret-of-the-shop"
+    assert served.run("cat", f"{folder}/secrets_shop_token", user="alice", check=False).returncode != 0
+
+
+def test_the_sandbox_holds(served: Box) -> None:
+    """What the unit's own process could do is tried by a process in the same sandbox."""
+    attempts = "\n".join(
+        f"try: {attempt}; print('DID', {attempt!r})\nexcept (OSError, ValueError): pass"
+        for attempt in (
+            "open('/etc/x', 'w')",
+            "open('/usr/x', 'w')",
+            "open('/opt/inboxd/x', 'w')",
+            "open('/var/lib/x', 'w')",
+            "os.listdir('/root')",
+            "os.mkdir('/x')",
+            "os.mknod('/var/lib/inboxd/null', 0o666 | stat.S_IFCHR, os.makedev(1, 3))",
+            "os.setuid(0)",
+            "os.chroot('/')",
+            "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+            "mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)",
+        )
+    )
+    allowed = "open('/var/lib/inboxd/state/x', 'w'); print('can write state')"
+    served.write("run/attempts.py", f"import mmap, os, socket, stat\n{attempts}\n{allowed}\n")
+    unit = (served.root / "etc/systemd/system/inboxd.service").read_text().replace("Type=notify", "Type=oneshot")
+    lines = [line for line in unit.splitlines() if not line.startswith(("ExecStart=", "Restart=", "WatchdogSec="))]
+    at = lines.index("[Service]") + 1
+    lines.insert(at, "ExecStart=/opt/python/bin/python3 /run/attempts.py")
+    served.write("etc/systemd/system/attempts.service", "\n".join(lines))
+    served.systemctl("daemon-reload")
+    served.systemctl("start", "attempts")
+    said = served.run("journalctl", "-u", "attempts", "-o", "cat", "--no-pager").stdout
+    assert "can write state" in said
+    assert "DID" not in said
+
+
+@pytest.mark.parametrize("unit", ["inboxd.service", "inboxd@.service", "inboxd-user.service", "inboxd-gateway.socket"])
+def test_the_units_have_no_mistakes(unit: str, tmp_path: Path) -> None:
+    for name in ("inboxd.service", "inboxd@.service", "inboxd-user.service", "inboxd-gateway.socket"):
+        text = (ROOT / "systemd" / name).read_text().replace("/usr/bin/inboxd", "/bin/true")
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", ["inboxd.service", "inboxd@.service"])
+def test_the_units_expose_little(unit: str) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", str(ROOT / "systemd" / unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
