@@ -16,6 +16,7 @@ import tomli
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from inboxd.cache.key import normal_url
+from inboxd.cache.store import ENTRIES, SIZE
 from inboxd.daemon.sample import keys
 from inboxd.daemon.tomllines import lines
 from inboxd.jobs.api import Api, Policy
@@ -51,6 +52,15 @@ class Log(BaseModel):
     file: str | None = Field(None, description="appended to, opened anew after a rotation; absent: standard error")
 
 
+class CacheBounds(BaseModel):
+    """How much the cache keeps; the least recently used answers go first."""
+
+    model_config = _MODEL
+
+    entries: int = Field(ENTRIES, ge=1, description="answers")
+    size: Size = Field(SIZE, ge=1, description="disk space of all of them")
+
+
 def _named(tables: Any) -> Any:
     """Give each table of `[api]` its name, as an `Api` has it."""
     if not isinstance(tables, dict):
@@ -83,6 +93,7 @@ class Config(BaseModel):
     api: Annotated[dict[str, Api], BeforeValidator(_named)] = Field(
         {}, description="one table for each API; what it leaves out comes from [defaults]"
     )
+    cache: CacheBounds = Field(CacheBounds(), description="how much is kept of what jobs with `cache` were answered")
     log: Log = Field(Log(), description="the log")
 
     @property
@@ -139,7 +150,7 @@ def schema() -> dict[str, Any]:
 
 def sample() -> str:
     """Give a whole `inboxd.toml` in which every key stands with its default and what it is for."""
-    tables: dict[str, type[BaseModel]] = {"defaults": Policy, "log": Log}
+    tables: dict[str, type[BaseModel]] = {"defaults": Policy, "cache": CacheBounds, "log": Log}
     text = ["# inboxd.toml: every key with its default; a key without one is a comment with an example.", ""]
     text += keys(Config, {*tables, "api"})
     for name, model in tables.items():

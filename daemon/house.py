@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import inboxd
+from inboxd.cache.store import Store
 from inboxd.daemon.config import Config, ConfigError
 from inboxd.daemon.cores import stay_on
 from inboxd.daemon.crew import Crew
@@ -118,7 +119,7 @@ class House:
             config.apis,
             threads=self._threads,
             window=config.window,
-            cache=self.spool.folder("cache"),
+            cache=Store(self.spool.folder("cache"), entries=config.cache.entries, size=config.cache.size),
             secrets=config.secrets,
             allow=config.allow,
             private=config.private,
@@ -237,6 +238,7 @@ class House:
             "trouble": [
                 trouble for trouble in (self.intake.trouble, self.outbox.trouble, self.intake.watch.trouble) if trouble
             ],
+            "cache": self.client.caching.state(),
             "batches": self.intake.batches.progress,
             "lanes": queue.states(),
         }
