@@ -2,63 +2,110 @@
 
 The one rule: what was written comes back exactly, or not at all. A seal (format and SHA-256) opens the line and
 covers every byte after it, so a torn, foreign, altered or older file is None and never an exception.
-An entry cannot hold a credential: secret headers and the URL's secrets are dropped as it is made.
+A file cannot hold a credential: secret headers and the URL's secrets are dropped as it is written.
 """
 
 import json
-from base64 import b64decode, b64encode
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import isfinite
 from typing import Any, Self
 
-from inboxd.cache.key import is_secret, redact
+from inboxd.cache.key import URL_HEADERS, is_secret, redact
 
 # Raise the number when a field changes its meaning: files of another number are misses.
-_OPENING = b'{"format": "inboxd-cache-1", "sha256": "'
+_OPENING = b'{"format": "inboxd-cache-2", "sha256": "'
 _CLOSING = b'", '
+_TEXT = frozenset({str})
+_DECODER = json.JSONDecoder()
 _SEAL_BYTES = len(_OPENING) + 64 + len(_CLOSING)
+
+# What a stored answer can be asked about again by (RFC 9110 8.8), and the request header that asks.
+_CONDITIONS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A body in a file of its own: its length in bytes and its SHA-256 in hexadecimal."""
+
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An answer and its time: served from `stored_at` until before `expires_at` (seconds since the epoch, UTC)."""
+    """An answer and its time: served from `stored_at` until before `expires_at` (seconds since the epoch, UTC).
+
+    `request` is what was asked (`api`, `method`, `url`), for people who look; the key is what decides. The body is
+    `body`, or lies in a `side` file. `varied` is a digest of the request headers that the answer's Vary names.
+    """
 
     stored_at: float
     expires_at: float
-    # `method` and `url`: what was asked, for people who look; the key is what decides.
     request: dict[str, str]
     status: int
     headers: dict[str, str]
-    body: bytes
-
-    def __post_init__(self) -> None:
-        request = {name: redact(value) if name == "url" else value for name, value in self.request.items()}
-        headers = {name: value for name, value in self.headers.items() if not is_secret(name)}
-        object.__setattr__(self, "request", request)
-        object.__setattr__(self, "headers", headers)
+    body: bytes = b""
+    side: Side | None = None
+    varied: str = ""
 
     def fresh(self, now: float) -> bool:
         """Tell whether the entry may be served; a clock set back before `stored_at` makes it stale, not immortal."""
         return self.stored_at <= now < self.expires_at
 
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if self.side is None else self.side.size
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Request headers that ask whether the answer is still the same (RFC 9110 13.1); none if it has no validator.
+
+        Only plain ASCII goes back to the server: what came as something else cannot be trusted to mean the same.
+        """
+        return {
+            _CONDITIONS[name.lower()]: value
+            for name, value in self.headers.items()
+            if name.lower() in _CONDITIONS and value.isascii() and value.isprintable()
+        }
+
+    def renewed(self, stored_at: float, expires_at: float, headers: Mapping[str, str]) -> Self:
+        """Return the entry as a 304 with `headers` leaves it (RFC 9111 3.2): what describes the body stays."""
+        kept = dict(self.headers)
+        mine = {name.lower(): name for name in kept}
+        for name, value in headers.items():
+            lower = name.lower()
+            if not lower.startswith("content-") and lower != "transfer-encoding":
+                kept.pop(mine.get(lower, name), None)
+                kept[name] = value
+        return replace(self, stored_at=stored_at, expires_at=expires_at, headers=kept)
+
     def to_json(self, key: str = "") -> bytes:
-        """Return the file's bytes, a body of UTF-8 readable as `text` and any other as `base64`.
+        """Return the file's bytes, in which only a body of UTF-8 has a place.
 
         The seal covers `key` as well, so a file that lies under another call's name is not taken for its answer.
-        Raises ValueError for a time that is not finite.
+        Raises ValueError for a time that is not finite, and for any other body.
         """
-        fields: dict[str, Any] = {
-            "stored_at": self.stored_at,
-            "expires_at": self.expires_at,
-            "request": self.request,
-            "status": self.status,
-            "headers": self.headers,
+        headers = {
+            name: redact(value) if name.lower() in URL_HEADERS else value
+            for name, value in self.headers.items()
+            if not is_secret(name)
         }
-        try:
-            fields["text"] = self.body.decode()
-        except UnicodeDecodeError:
-            fields["base64"] = b64encode(self.body).decode()
+        request = {name: redact(value) if name == "url" else value for name, value in self.request.items()}
+        response: dict[str, Any] = {"status": self.status, "headers": headers}
+        if self.side is None:
+            response["text"] = self.body.decode()
+        else:
+            response |= {"bytes": self.side.size, "sha256": self.side.sha256}
+        fields = {
+            "stored_at": float(self.stored_at),
+            "expires_at": float(self.expires_at),
+            "request": request,
+            "varied": self.varied,
+            "response": response,
+        }
         line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
         # Header values may hold lone surrogates; json.loads reads them back in the same way.
         content = line[1:].encode("utf-8", "surrogatepass") + b"\n"
@@ -67,48 +114,38 @@ class Entry:
     @classmethod
     def from_json(cls, data: bytes, key: str = "") -> Self | None:
         """Return the entry that `to_json` wrote with the same `key`, or None, whatever the bytes are."""
-        if data[:_SEAL_BYTES] != _seal(memoryview(data)[_SEAL_BYTES:], key):
+        if data[:_SEAL_BYTES] != _seal(data[_SEAL_BYTES:], key):
             return None
         try:
-            return cls._from_fields(json.loads(data))
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            return cls._from_fields(_DECODER.raw_decode(data.decode("utf-8", "surrogatepass"))[0])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> Self:
         """Build the entry; raises for fields that are missing or of a wrong type."""
-        body = _text(fields["text"]).encode() if "text" in fields else b64decode(_text(fields["base64"]), validate=True)
-        if type(fields["status"]) is not int:
-            raise TypeError("status is no integer")
-        return cls(
-            stored_at=_seconds(fields["stored_at"]),
-            expires_at=_seconds(fields["expires_at"]),
-            request=_texts(fields["request"]),
-            status=fields["status"],
-            headers=_texts(fields["headers"]),
-            body=body,
-        )
+        response = fields["response"]
+        times, kinds = (fields["stored_at"], fields["expires_at"]), (fields["request"], response["headers"])
+        body, side = b"", None
+        if "sha256" in response:
+            side = Side(response["bytes"], response["sha256"])
+            whole = type(side.size) is int and type(side.sha256) is str
+        else:
+            body, whole = response["text"].encode(), type(response["text"]) is str
+        whole = whole and type(response["status"]) is int and type(fields["varied"]) is str
+        if not whole or not all(map(_is_time, times)) or not all(map(_is_texts, kinds)):
+            raise TypeError("not as this version writes it")
+        return cls(*times, kinds[0], response["status"], kinds[1], body, side, fields["varied"])
 
 
-def _seal(content: bytes | memoryview, key: str) -> bytes:
-    digest = sha256(key.encode("utf-8", "surrogatepass"))
-    digest.update(content)
+def _seal(content: bytes, key: str) -> bytes:
+    digest = sha256(key.encode("utf-8", "surrogatepass") + content)
     return _OPENING + digest.hexdigest().encode() + _CLOSING
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value
+def _is_texts(value: Any) -> bool:
+    return type(value) is dict and _TEXT.issuperset(map(type, value.values()))
 
 
-def _texts(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise TypeError("not an object")
-    return {name: _text(text) for name, text in value.items()}
-
-
-def _seconds(value: Any) -> float:
-    if type(value) not in (int, float) or not isfinite(value):
-        raise TypeError("not a time")
-    return float(value)
+def _is_time(value: Any) -> bool:
+    return type(value) is float and isfinite(value)

@@ -6,59 +6,128 @@ Nothing is synced: a power cut may lose or tear a file, its seal tells, and the 
 """
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from itertools import count
 from pathlib import Path
-from stat import S_ISREG
+from typing import BinaryIO
 
-from inboxd.cache.entry import Entry
+from inboxd.cache import files
+from inboxd.cache.entry import Entry, Side
+from inboxd.cache.sweep import Held, Sweeper
 
-_KEY = re.compile(r"[0-9a-f]{64}")
-_FAN = re.compile(r"[0-9a-f]{2}")
-_FILE = re.compile(r"([0-9a-f]{62})\.json")
-# A leftover of a writer that died; `.tmp` and the leading dot keep it out of every listing.
-_LEFTOVER = re.compile(r"\.[0-9a-f]{62}\.[0-9a-f]{16}\.tmp")
-
-# A link is not followed, and a FIFO that somebody laid there does not make the reader wait.
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-# Answers are as private as the credentials that fetched them.
-_FILE_MODE = 0o600
-_FOLDER_MODE = 0o700
+# Bytes: larger bodies, and those that are no text, go to a file of their own.
+INLINE = 64 * 1024
+# The bounds of a store that was given none.
+ENTRIES = 1_000_000
+SIZE = 4 * 1024**3
+# Who puts also sweeps, so that the bounds hold where nobody else does it: now and then a small step of so many files
+# for each put. A cache that only grows so ends up at most about a fifth above its bounds.
+_PUTS, _SWEPT_PER_PUT = 16, 6
+_CHUNK = 1024 * 1024
 
 
 class Store:
     """Entries in one folder, which threads and processes may share; it is made when the first entry is put.
 
+    At most about `entries` entries of together `size` bytes are kept; the least recently used go first.
     No method raises for anything the disk or another program does.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self._folder = os.fspath(folder)
+    def __init__(self, folder: str | Path, *, entries: int = ENTRIES, size: int = SIZE) -> None:
+        self.folder = os.fspath(folder)
+        self._sweeper = Sweeper(self.folder, Held(entries, size))
+        self._puts = count(1)
 
     def __repr__(self) -> str:
-        return f"Store({self._folder!r})"
+        return f"Store({self.folder!r})"
 
     def get(self, key: str, now: float) -> Entry | None:
-        """Return the entry if it is fresh at `now` (seconds since the epoch), else None."""
-        entry = self._read(key)
-        return entry if entry is not None and entry.fresh(now) else None
+        """Return the entry, its body in memory, if it is fresh at `now` (seconds since the epoch), else None."""
+        entry = self.find(key, now)
+        if entry is None or not entry.fresh(now):
+            return None
+        if entry.side is None:
+            return entry
+        body = self.body(key, entry.side)
+        return None if body is None else replace(entry, body=body, side=None)
 
-    def put(self, key: str, entry: Entry) -> bool:
-        """Store the entry in place of an older one; False when it could not be."""
-        if not _KEY.fullmatch(key):
-            return False
-        fan = f"{self._folder}/{key[:2]}"
-        tmp = f"{fan}/.{key[2:]}.{os.urandom(8).hex()}.tmp"
+    def find(self, key: str, now: float) -> Entry | None:
+        """Return the entry, also a stale one, but none from the future; a body in a side file stays there.
+
+        What is no entry, or cannot be one at `now`, is removed.
+        """
+        if not files.KEY.fullmatch(key):
+            return None
         try:
-            _write(tmp, entry.to_json(key))
-            os.rename(tmp, f"{fan}/{key[2:]}.json")
-        except (OSError, ValueError):
-            with suppress(OSError):
-                os.unlink(tmp)
+            entry = Entry.from_json(files.read(self._path(key), now), key)
+        except OSError:
+            return None
+        if entry is None or entry.stored_at > now + files.GRAIN:
+            self.purge(key)
+            return None
+        return entry if entry.stored_at <= now else None
+
+    def body(self, key: str, side: Side) -> bytes | None:
+        """Return the body in a key's side file; None if it is not the very one.
+
+        It may be the next one already, whose entry is about to appear; so nothing is removed.
+        """
+        try:
+            data = files.read(self._path(key, ".body"), None)
+        except OSError:
+            data = b""
+        return data if len(data) == side.size and sha256(data).hexdigest() == side.sha256 else None
+
+    def copy_body(self, key: str, side: Side, out: BinaryIO) -> bool:
+        """Write the body in a key's side file to `out`, in pieces; False if it is not the very one.
+
+        What was written until then is void. Raises the OSError of `out` only.
+        """
+        digest = sha256()
+        try:
+            source = os.fdopen(files.open_to_read(self._path(key, ".body"), None)[0], "rb", buffering=0)
+        except OSError:
             return False
+        with source:
+            while chunk := _piece(source):
+                out.write(chunk)
+                digest.update(chunk)
+        return digest.hexdigest() == side.sha256
+
+    def put(self, key: str, entry: Entry, body: BinaryIO | None = None, *, keep: float = 0.0) -> bool:
+        """Store the entry in place of an older one; False when it could not be.
+
+        `body` gives the content of an entry with a side file; without, the one of the older entry stays. The entry is
+        kept for `keep` seconds after it has expired: to be asked about again, or in case the next call fails.
+        """
+        if not files.KEY.fullmatch(key):
+            return False
+        try:
+            self._put(key, entry, body, entry.expires_at + keep)
+        except (OSError, ValueError, OverflowError):
+            return False
+        self._sweeper.came(entry.size)
+        if next(self._puts) % _PUTS == 0:
+            self.sweep(entry.stored_at, _PUTS * _SWEPT_PER_PUT)
         return True
+
+    def _put(self, key: str, entry: Entry, body: BinaryIO | None, until: float) -> None:
+        used, aside = entry.stored_at, self._path(key, ".body")
+        if entry.side is None and not _fits(entry.body):
+            data = entry.body
+            entry = replace(entry, body=b"", side=Side(len(data), sha256(data).hexdigest()))
+            files.appear(aside, used, until, partial(files.write_all, data=data))
+        elif body is not None:
+            files.appear(aside, used, until, partial(files.copy, body))
+        elif entry.side is not None:
+            os.utime(aside, (used, until), follow_symlinks=False)
+        line = entry.to_json(key)
+        # Last: until then the older entry finds a body that is not its own, which is a miss.
+        files.appear(self._path(key), used, until, partial(files.write_all, data=line))
 
     def purge(self, key: str | None = None) -> int:
         """Remove one entry, or all with the leftovers of dead writers; return how many entries went.
@@ -66,85 +135,67 @@ class Store:
         Files that are not ours stay. A writer whose file is swept away under its hands loses that one entry.
         """
         if key is not None:
-            return int(_KEY.fullmatch(key) is not None and _unlinked(self._path(key)))
-        count = 0
+            if not files.KEY.fullmatch(key):
+                return 0
+            gone = files.remove(self._path(key))
+            files.remove(self._path(key, ".body"))
+            return int(gone)
+        removed = 0
         for fan, name in self._files():
-            path = f"{self._folder}/{fan}/{name}"
-            if _FILE.fullmatch(name):
-                count += _unlinked(path)
-            elif _LEFTOVER.fullmatch(name):
-                _unlinked(path)
-        return count
+            path = f"{self.folder}/{fan}/{name}"
+            if files.FILE.fullmatch(name):
+                removed += files.remove(path)
+            elif files.BODY.fullmatch(name) or files.LEFTOVER.fullmatch(name):
+                files.remove(path)
+        return removed
+
+    def sweep(self, now: float, most: int) -> int:
+        """Make one small step of housekeeping, over at most `most` files; return how many went.
+
+        Goes round the whole store step by step and begins anew: what is past its time, from the future, or the
+        leftover of a dead writer goes, and of the rest the least recently used, as far as there is too much.
+        """
+        return self._sweeper.step(now, most)
+
+    @property
+    def held(self) -> Held | None:
+        """How many entries and bytes there are, as far as sweeping has found; None before it has seen all."""
+        return self._sweeper.held
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
         """Yield each key and entry, stale ones too, in no order; one entry is in memory at a time."""
         for fan, name in self._files():
-            match = _FILE.fullmatch(name)
-            if match and (entry := self._read(fan + match[1])):
-                yield fan + match[1], entry
+            match = files.FILE.fullmatch(name)
+            if match:
+                with suppress(OSError):
+                    key = fan + match[1]
+                    if entry := Entry.from_json(files.read(f"{self.folder}/{fan}/{name}", None), key):
+                        yield key, entry
 
-    def _path(self, key: str) -> str:
-        return f"{self._folder}/{key[:2]}/{key[2:]}.json"
-
-    def _read(self, key: str) -> Entry | None:
-        if not _KEY.fullmatch(key):
-            return None
-        try:
-            data = _content(self._path(key))
-        except OSError:
-            return None
-        return Entry.from_json(data, key)
+    def _path(self, key: str, ending: str = ".json") -> str:
+        return f"{self.folder}/{key[:2]}/{key[2:]}{ending}"
 
     def _files(self) -> Iterator[tuple[str, str]]:
-        for fan in _names(self._folder):
-            if _FAN.fullmatch(fan):
-                for name in _names(f"{self._folder}/{fan}"):
+        for fan in files.names(self.folder):
+            if files.FAN.fullmatch(fan):
+                for name in files.names(f"{self.folder}/{fan}"):
                     yield fan, name
 
 
-def _names(folder: str) -> list[str]:
+def _piece(source: BinaryIO) -> bytes:
+    """Return the next piece; a disk that cannot be read any further ends the file, and its digest will tell."""
     try:
-        return os.listdir(folder)
+        return source.read(_CHUNK)
     except OSError:
-        return []
+        return b""
 
 
-def _content(path: str) -> bytes:
-    descriptor = os.open(path, _READ)
+def _fits(body: bytes) -> bool:
+    """Tell whether a body has a place in a file of JSON."""
+    if len(body) > INLINE:
+        return False
     try:
-        status = os.fstat(descriptor)
-        if not S_ISREG(status.st_mode):
-            raise OSError(f"{path} is no regular file")
-        # A file never grows or shrinks after its rename; a read that ends early is told by the seal.
-        return os.read(descriptor, status.st_size)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: str, data: bytes) -> None:
-    descriptor = _created(path)
-    try:
-        if os.write(descriptor, data) != len(data):
-            raise OSError(f"no room for {path}")
-    finally:
-        os.close(descriptor)
-
-
-def _created(path: str) -> int:
-    try:
-        return os.open(path, _WRITE, _FILE_MODE)
-    except FileNotFoundError:
-        # The first entry of its folder. Another writer may make the folder at the same moment.
-        fan = os.path.dirname(path)
-        os.makedirs(os.path.dirname(fan), _FOLDER_MODE, exist_ok=True)
-        with suppress(FileExistsError):
-            os.mkdir(fan, _FOLDER_MODE)
-        return os.open(path, _WRITE, _FILE_MODE)
-
-
-def _unlinked(path: str) -> bool:
-    try:
-        os.unlink(path)
-    except OSError:
+        body.decode()
+    except UnicodeDecodeError:
         return False
     return True

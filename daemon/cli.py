@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import inboxd
+from inboxd.daemon.cli_cache import cache
 from inboxd.daemon.cli_jobs import JOBS
 from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
 from inboxd.daemon.cli_system import SYSTEM
@@ -22,7 +23,7 @@ def main() -> None:
     """Drop a file, the call gets made."""
 
 
-for command in (*JOBS, *SYSTEM, *WATCH):
+for command in (*JOBS, *SYSTEM, *WATCH, cache):
     main.add_command(command)
 
 

@@ -16,6 +16,7 @@ import tomli
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from inboxd.cache.key import normal_url
+from inboxd.cache.store import ENTRIES, SIZE
 from inboxd.daemon.keep import Keeps
 from inboxd.daemon.sample import keys
 from inboxd.daemon.tomllines import lines
@@ -62,6 +63,15 @@ class Log(BaseModel):
     file: str | None = Field(None, description="appended to, opened anew after a rotation; absent: standard error")
 
 
+class CacheBounds(BaseModel):
+    """How much the cache keeps; the least recently used answers go first."""
+
+    model_config = _MODEL
+
+    entries: int = Field(ENTRIES, ge=1, description="answers")
+    size: Size = Field(SIZE, ge=1, description="disk space of all of them")
+
+
 def _named(tables: Any) -> Any:
     """Give each table of `[api]` its name, as an `Api` has it."""
     if not isinstance(tables, dict):
@@ -96,6 +106,7 @@ class Config(BaseModel):
     )
     keep: Keeps = Field(Keeps(), description="how long what is done with is kept; 0 is for ever, or for any amount")
     metrics: Metrics = Field(Metrics(), description="what is counted, as the text of Prometheus")
+    cache: CacheBounds = Field(CacheBounds(), description="how much is kept of what jobs with `cache` were answered")
     log: Log = Field(Log(), description="the log")
 
     @property
@@ -152,7 +163,13 @@ def schema() -> dict[str, Any]:
 
 def sample() -> str:
     """Give a whole `inboxd.toml` in which every key stands with its default and what it is for."""
-    tables: dict[str, type[BaseModel]] = {"defaults": Policy, "keep": Keeps, "metrics": Metrics, "log": Log}
+    tables: dict[str, type[BaseModel]] = {
+        "defaults": Policy,
+        "keep": Keeps,
+        "metrics": Metrics,
+        "cache": CacheBounds,
+        "log": Log,
+    }
     text = ["# inboxd.toml: every key with its default; a key without one is a comment with an example.", ""]
     text += keys(Config, {*tables, "api"})
     for name, model in tables.items():

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import inboxd
+from inboxd.cache.store import Store
 from inboxd.daemon.config import Config, ConfigError
 from inboxd.daemon.cores import stay_on
 from inboxd.daemon.crew import Crew
@@ -141,7 +142,7 @@ class House:
             config.apis,
             threads=self._threads,
             window=config.window,
-            cache=self.spool.folder("cache"),
+            cache=Store(self.spool.folder("cache"), entries=config.cache.entries, size=config.cache.size),
             secrets=config.secrets,
             allow=config.allow,
             private=config.private,

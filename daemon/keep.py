@@ -39,7 +39,6 @@ class Keeps(BaseModel):
     outbox: Keep = Field(Keep(), description="answers and their bodies: by age, number of files, size of all")
     failed: Keep = Field(Keep(), description="the files of jobs that did not end well")
     dead: Keep = Field(Keep(), description="dead letters, for each queue")
-    cache: Keep = Field(Keep(), description="stored answers that nobody asked for since")
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Rounds:
         # Whether the first turn of the intake is over; before it nothing would be found.
         self.serves = False
         self._started = clock.wall()
-        self._janitor = Janitor(spool, config.keep)
+        self._janitor = Janitor(spool, config.keep, client.caching.sweep)
         self._metrics_at = -inf
         self._counted: tuple[float, dict[str, int]] = (clock.mono(), {})
         self._rates: dict[str, float] = {}
@@ -151,6 +151,7 @@ class Rounds:
             "window": {"held": queue.held, "running": queue.running, "of": self.config.window},
             "answered": self._outbox.committed,
             "trouble": self._trouble,
+            "cache": self._client.caching.state(),
             "batches": self._intake.batches.progress,
             "paused": sorted(self._wishes.paused),
             "lanes": self._lanes(),

@@ -51,11 +51,21 @@ def in_words(found: dict[str, Any]) -> str:
     lines.append(f"  {found['free_bytes'] / 2**20:.0f} MiB free on the disk")
     if found["running"]:
         lines += [f"  trouble: {trouble}" for trouble in daemon.get("trouble", ())]
+        lines += [cache_in_words(daemon["cache"])] if daemon.get("cache", {}).get("uses") else []
         lines += [_batch(batch) for batch in daemon.get("batches", ())]
         lines += [_lane(name, lane) for name, lane in sorted(daemon.get("lanes", {}).items())]
         lines += [f"  {api}: paused" for api in daemon.get("paused", ()) if api not in daemon.get("lanes", {})]
         lines += [f"  {one['at']} {one['name']}: {one['kind']}: {one['message']}" for one in daemon.get("errors", ())]
     return "\n".join(lines)
+
+
+def cache_in_words(cache: dict[str, Any]) -> str:
+    """Say what the cache did since the daemon's start: of all answers that asked for it, those that needed no call."""
+    uses = {use: count for use, count in cache["uses"].items() if use != "off"}
+    asked = sum(uses.values())
+    spared = sum(uses.get(use, 0) for use in ("hit", "shared", "stale"))
+    counts = ", ".join(f"{count} {use}" for use, count in sorted(uses.items()))
+    return f"  cache: {spared / asked if asked else 0:.0%} of {asked} answers without a call ({counts})"
 
 
 def _batch(batch: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from math import inf
+from pathlib import Path
 from queue import Empty
 from typing import Any, Self
 
@@ -28,11 +29,11 @@ from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.lane import Lane, RetryLater
 from inboxd.jobs.lanes import LaneQueue
 from inboxd.jobs.marks import Marks, NoMarks
-from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem
+from inboxd.jobs.result import Answer, Attempt, Problem
 from inboxd.jobs.rotation import workers_for
 from inboxd.jobs.sender import Sender
 from inboxd.jobs.stream import as_they_come
-from inboxd.jobs.task import Errand, Postponed, Task
+from inboxd.jobs.task import NOT_MODIFIED, Errand, Postponed, Task
 from inboxd.jobs.vault import Vault
 from inboxd.jobs.wires import Wires
 
@@ -49,7 +50,7 @@ class ApiClient:
     `apis` are named APIs; any other URL belongs to its origin, for which `defaults` hold (the fields of `Policy`:
     attempts, timeout, rate, burst, concurrency, backoff, ok, …). `threads` is how many calls one API may have under way
     (a third more stand by for the others), `window` how many jobs are held in memory before `submit` waits or raises
-    LaneFull (0: no bound), `cache` the folder of the cache, `secrets` the path of the secrets file, `allow` patterns of
+    LaneFull (0: no bound), `cache` the cache or its folder, `secrets` the path of the secrets file, `allow` patterns of
     hosts that may be called. In a `with` block it waits for all answers at the end.
     """
 
@@ -59,7 +60,7 @@ class ApiClient:
         *,
         threads: int = 16,
         window: int = 0,
-        cache: str | None = None,
+        cache: str | Path | Store | None = None,
         secrets: str | None = None,
         allow: Iterable[str] = ("*",),
         private: bool = True,
@@ -76,11 +77,12 @@ class ApiClient:
         self.clock = clock or Clock()
         self._vault = Vault(secrets)
         self._wires = Wires(self.apis, allow=allow, private=private, vault=self._vault)
-        self._caching = Caching(Store(cache) if cache else None)
-        self._sender = Sender(self._wires, self.clock, max_body=max_body, inline=max_body if inline is None else inline)
+        inline = max_body if inline is None else inline
+        self._sender = Sender(self._wires, self.clock, max_body=max_body, inline=inline)
         self._marks = marks or NoMarks()
         self.queue = LaneQueue(self._new_lane, workers=workers, window=window, clock=self.clock, on_room=on_room)
         self.at_work: dict[int, Task] = {}
+        self.caching = Caching(cache, self.clock, self.queue, inline=inline, call=self._queue_up)
         self._on_rest = on_rest
         self._closed = False
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
@@ -118,18 +120,20 @@ class ApiClient:
         return future
 
     def _take_in(self, task: Task) -> None:
-        now, mono = self.clock.wall(), self.clock.mono()
+        mono = self.clock.mono()
         wait = min(task.due, task.expires) - mono
         if wait > task.errand.patience:
             task.resolve(task.postponed(wait))
             return
         # Who waits for its time looks for a known answer then; until then nobody can follow it.
-        if task.due <= mono and (known := self._caching.look_up(task, now)) is not None:
-            task.resolve(task.answer("done", now, known, cache="hit"))
+        if task.job.cache is not None and task.due <= mono and (answer := self.caching.recall(task)) is not None:
+            task.resolve(answer)
             return
         self.queue.admit(task, block=task.errand.block, share=task.errand.share)
-        if self._caching.lead(task):
+        if task.cache_key is None:
             self._queue_up(task)
+        else:
+            self.caching.enter(task)
 
     def _queue_up(self, task: Task) -> None:
         if not self.queue.again(task):
@@ -173,20 +177,21 @@ class ApiClient:
         elif self.clock.mono() >= task.expires:
             problem = Problem("expired", f"not done within {task.job.expires:g} s of being received")
             self._end(task, task.answer("expired", self.clock.wall(), problem=problem))
-        elif task.job.cache is not None and task.cache_key is None and self._caching.keeps(task):
+        elif task.job.cache is not None and task.cache_use is None:
             self._look_up_late(task)
         else:
             self._call(task)
 
     def _look_up_late(self, task: Task) -> None:
         """Do what `submit` left undone for a task whose time had not come."""
-        known = self._caching.look_up(task, self.clock.wall())
-        if known is not None:
-            self._end(task, task.answer("done", self.clock.wall(), known, cache="hit"))
-            return
-        self.queue.returned(task, dismiss=False)
-        if self._caching.lead(task):
-            self._queue_up(task)
+        answer = self.caching.recall(task)
+        if answer is not None:
+            self._end(task, answer)
+        elif task.cache_key is None:
+            self._call(task)
+        else:
+            self.queue.returned(task, dismiss=False)
+            self.caching.enter(task)
 
     def _call(self, task: Task) -> None:
         try:
@@ -194,18 +199,20 @@ class ApiClient:
         except RateLimitException:
             self._line_up(task, 0.0)
         except RetryLater as later:
-            self._line_up(task, later.wait)
+            self._line_up(task, later.wait, self.caching.stale(task))
         except Fault as fault:
-            self._end(task, task.answer("failed", self.clock.wall(), fault.response, fault=fault))
+            old = self.caching.stale(task) if fault.temporary else None
+            self._end(task, old or task.answer("failed", self.clock.wall(), fault.response, fault=fault))
         except OSError as error:
             log.error("no room for a body", extra={"fields": {**task.log_fields, "error": error.strerror}})
             self._line_up(task, DISK_FULL_WAIT)
         else:
             if isinstance(result, Redirected):
                 self._follow(task, result)
+            elif task.known is not None and result.status == NOT_MODIFIED:
+                self._line_up(task, 0.0, self.caching.renewed(task, result))
             else:
-                use: CacheUse | None = "miss" if task.cache_key else None
-                self._end(task, task.answer("done", self.clock.wall(), result, cache=use))
+                self._end(task, task.answer("done", self.clock.wall(), result))
 
     def _follow(self, task: Task, redirected: Redirected) -> None:
         """Send a task on to where its server said, through the lane of that place; or again, with a new token."""
@@ -221,39 +228,32 @@ class ApiClient:
         self.queue.move(task, task.api if task.call.renewed else self.apis.of(task.call.url))
         self._line_up(task, 0.0)
 
-    def _line_up(self, task: Task, wait: float) -> None:
-        """Give a task back to its lane, or to its owner if that is too long a wait to keep it in memory."""
-        if wait > task.errand.patience:
+    def _line_up(self, task: Task, wait: float, known: Answer | None = None) -> None:
+        """End a task with a `known` answer, or give it back to its lane, or after all to its owner for a long wait."""
+        if known is not None:
+            self._end(task, known)
+        elif wait > task.errand.patience:
             self._give_up(task, task.postponed(max(min(wait, task.expires - self.clock.mono()), 0.0)))
             self.queue.returned(task, dismiss=True)
-            return
-        task.due = self.clock.mono() + wait
-        self.queue.returned(task, dismiss=False)
-        self._queue_up(task)
+        else:
+            task.due = self.clock.mono() + wait
+            self.queue.returned(task, dismiss=False)
+            self._queue_up(task)
 
     def _end(self, task: Task, answer: Answer) -> None:
-        """Answer a task that a worker holds, and those that waited for the same answer."""
-        followers = self._caching.land(task, answer, self.clock.wall())
+        """Answer a task that a worker holds, and let those go on that waited for the same answer."""
+        if task.leads:
+            self.caching.land(task, answer)
         task.resolve(answer)
         # Last, so that who sees nothing held any more sees every answer as well.
         self.queue.returned(task, dismiss=True)
-        for follower in followers:
-            self._share(follower, answer)
-
-    def _share(self, follower: Task, answer: Answer | None) -> None:
-        if answer is not None and answer.ok and answer.response is not None and answer.response.side is None:
-            follower.resolve(follower.answer("done", self.clock.wall(), answer.response, cache="shared"))
-            self.queue.dismiss(follower)
-        elif self._caching.lead(follower):
-            self._queue_up(follower)
 
     def _give_up(self, task: Task, outcome: Postponed | None) -> None:
         """Let go of a task without an answer, and let those go on that waited for it; None: it was cancelled."""
-        followers = self._caching.land(task, None, self.clock.wall())
+        if task.leads:
+            self.caching.land(task, None)
         if outcome is not None:
             task.resolve(outcome)
-        for follower in followers:
-            self._share(follower, None)
 
     # -- the end ----------------------------------------------------------------------------------------------
 
@@ -268,7 +268,7 @@ class ApiClient:
         number of the latter, whose threads may go on until their deadline.
         """
         self._closed = True
-        for task in self.queue.close():
+        for task in [*self.caching.stop(), *self.queue.close()]:
             self._give_up(task, task.postponed(0.0, stopped=True))
         until = self.clock.mono() + drain
         while wait_for(self._serving, min(drain, LOOK_UP)).not_done and self.clock.mono() < until and not hurry():
@@ -278,6 +278,7 @@ class ApiClient:
             end = Attempt(self.clock.wall(), 0.0, fault=Interrupted.kind, message="stopped before the call had ended")
             self._give_up(task, task.postponed(0.0, end, stopped=True))
         self._executor.shutdown(wait=not cut)
+        self.caching.close()
         self._wires.close()
         return len(cut)
 
@@ -300,8 +301,7 @@ class ApiClient:
 
     def rests(self, api: Api) -> bool:
         """Tell whether the lane of an API rests, or only probes it."""
-        lane = self.queue.lane(api)
-        return bool(lane.trips) or self.clock.mono() < lane.rest_until
+        return self.queue.lane(api).rests(self.clock.mono())
 
     def give_back(self, name: str) -> None:
         """Postpone all that waits in the lane of that name until it will have rested."""

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from inboxd.jobs.cacherule import CacheField
 from inboxd.jobs.fields import Headers, Method, Pairs
-from inboxd.jobs.job import BODIES, CacheField, Selection
+from inboxd.jobs.job import BODIES, Selection
 from inboxd.jobs.template import TemplateError, expand, fill, names, nearest, secrets, variables
 from inboxd.jobs.units import Duration, RateLimit, Statuses
 

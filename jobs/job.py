@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from inboxd.jobs.cacherule import CacheField
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Method, Pairs, Url
 from inboxd.jobs.findings import JSON, Finding, findings
@@ -80,20 +81,6 @@ def _writable(value: Any) -> Any:
 Instant = Annotated[float, BeforeValidator(instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
-class CacheRule(BaseModel):
-    """Keep the answer: for how long, and which request headers make another entry (`vary`)."""
-
-    model_config = _MODEL
-
-    ttl: Duration
-    vary: list[str] = []
-
-
-def _cache(value: Any) -> Any:
-    return value if isinstance(value, dict | CacheRule) else {"ttl": value}
-
-
-CacheField = Annotated[CacheRule, BeforeValidator(_cache)]
 Selection = Annotated[str, BeforeValidator(checked_expression)]
 
 

@@ -255,6 +255,10 @@ class Lane:
         fault.decision = decide(fault, max(tried, 1), task.limit + (not counts), self.api.backoff, random.random())
         return counts
 
+    def rests(self, now: float) -> bool:
+        """Tell whether nothing is called now because the server failed or said so."""
+        return bool(self.trips) or self.rest_until > now
+
     def _note_temporary(self, fault: Fault, task: Task, now: float) -> None:
         self.faults += 1
         if fault.retry_after is not None:

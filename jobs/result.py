@@ -15,11 +15,11 @@ from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 
 import orjson
 
-from inboxd.cache.key import is_secret, redact
+from inboxd.cache.key import URL_HEADERS, is_secret, redact
 from inboxd.jobs.template import TemplateError, select
 
 Status: TypeAlias = Literal["done", "failed", "rejected", "skipped", "cancelled", "expired"]
-CacheUse: TypeAlias = Literal["hit", "miss", "shared"]
+CacheUse: TypeAlias = Literal["hit", "miss", "stale", "revalidated", "shared", "off"]
 
 REDACTED = "***"
 # Python remembers each charset it was ever asked for, and servers think of any.
@@ -29,7 +29,6 @@ DEEPEST = 500
 _DEEPER = b"[" * (1024 - DEEPEST)
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 # Set-Cookie hands out a session; whoever may read the answer should not get the login with it.
-_URL_HEADERS = frozenset({"location", "content-location", "refresh"})
 _SECRET_RESPONSE_HEADERS = frozenset({"set-cookie", "set-cookie2"})
 
 
@@ -231,7 +230,7 @@ def _redact(headers: Mapping[str, str]) -> dict[str, str]:
 def _redacted(name: str, value: str) -> str:
     if name in _SECRET_RESPONSE_HEADERS or is_secret(name):
         return REDACTED
-    return redact(value) if name in _URL_HEADERS else value
+    return redact(value) if name in URL_HEADERS else value
 
 
 def answer_schema() -> dict[str, Any]:

@@ -15,7 +15,6 @@ from inboxd.jobs.result import Attempt, Response
 from inboxd.jobs.task import Task
 from inboxd.jobs.transport import Bounds
 from inboxd.jobs.trusted import trusted_exchange
-from inboxd.jobs.units import statuses
 from inboxd.jobs.wires import Wires
 
 log = logging.getLogger("inboxd.jobs")
@@ -39,7 +38,7 @@ class Sender:
                 self.wires.session(task.api),
                 task.call,
                 bounds,
-                ok=statuses(task.ok),
+                ok=task.accepted,
                 open_file=task.errand.open_file,
                 now=at,
             )

@@ -13,12 +13,17 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, BinaryIO, Self
 
+from inboxd.cache.entry import Entry
 from inboxd.jobs.api import Api
 from inboxd.jobs.exchange import Call
 from inboxd.jobs.faults import Fault
 from inboxd.jobs.job import Job
 from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem, Response, Status
 from inboxd.jobs.spacing import Spacing
+from inboxd.jobs.units import statuses
+
+# RFC 9110 15.4.5.
+NOT_MODIFIED = 304
 
 
 class Postponed(Exception):
@@ -82,9 +87,15 @@ class Task:
     # When it may be served, and when it is too late.
     due: float
     expires: float
+    # For a job that asks for the cache: what came of that, its key there, and whether it calls for all that ask alike.
+    cache_use: CacheUse | None = None
     cache_key: str | None = None
     # The limit of its named call, if that has one of its own.
     spacing: Spacing | None = None
+    leads: bool = False
+    # The call that the key is of, and an old answer that may do if it fails, or that it asks about.
+    asked: Call | None = None
+    known: Entry | None = None
     # Attempts made only to see whether a resting API is alive again.
     probes: int = 0
     probing: bool = False
@@ -143,6 +154,12 @@ class Task:
         """Statuses that count as done."""
         return self.job.ok if self.job.ok is not None else self.api.ok
 
+    @property
+    def accepted(self) -> frozenset[int]:
+        """Statuses with which an attempt succeeds: those, and that nothing has changed, if that was asked."""
+        asks = self.known is not None and bool(self.known.conditions)
+        return statuses(self.ok) | {NOT_MODIFIED} if asks else statuses(self.ok)
+
     def begin(self) -> bool:
         """Tell whether somebody still waits for the answer; from then on the future cannot be cancelled."""
         if self.future.done() and not self.future.cancelled():
@@ -157,7 +174,6 @@ class Task:
         *,
         fault: Fault | None = None,
         problem: Problem | None = None,
-        cache: CacheUse | None = None,
     ) -> Answer:
         """Make the answer; `finished` is wall time."""
         if fault is not None:
@@ -168,7 +184,7 @@ class Task:
             api=self.api.name,
             request={"method": self.call.method, "url": self.call.shown},
             response=response,
-            cache=cache,
+            cache=self.cache_use,
             attempts=self.attempts,
             received=self.received_wall,
             finished=finished,

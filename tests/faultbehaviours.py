@@ -238,6 +238,25 @@ def digest(wire: "Wire", seen: "Seen") -> None:
         wire.answer(b"", 401, ('WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"',))
 
 
+@_behaviour("etag")
+def etag(wire: "Wire", seen: "Seen") -> None:
+    """`/etag?tag=a&bytes=N`: a body with an ETag; 304 to who has it already. `by=modified`: with a Last-Modified."""
+    by_time = seen.query.get("by") == "modified"
+    tag = "Sun, 22 Nov 2026 08:00:00 GMT" if by_time else f'"{seen.query.get("tag", "a")}"'
+    headers = (f"{'Last-Modified' if by_time else 'ETag'}: {tag}", f"X-Call: {len(wire.server.requests)}", _JSON)
+    if seen.headers.get("if-modified-since" if by_time else "if-none-match") == tag:
+        wire.send("\r\n".join(["HTTP/1.1 304 Fault", *headers]).encode() + b"\r\n\r\n")
+    else:
+        wire.answer(b'{"body": "%s"}' % (b"x" * int(seen.query.get("bytes", "1"))), headers=headers)
+
+
+@_behaviour("vary")
+def vary(wire: "Wire", seen: "Seen") -> None:
+    """`/vary?on=X-Kind`: a body that repeats that header, and says so; `on=*` says that anything may matter."""
+    name = seen.query.get("on", "X-Kind")
+    wire.answer(seen.headers.get(name.lower(), "").encode(), headers=(f"Vary: {name}", "Content-Type: text/plain"))
+
+
 @_behaviour("garbage")
 def garbage(wire: "Wire", _seen: "Seen") -> None:
     """Answer with bytes that are no HTTP."""
