@@ -21,6 +21,9 @@ from inboxd.daemon.tomllines import lines
 from inboxd.jobs.api import Api, Policy
 from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.findings import JSON, Finding, Steps, findings
+from inboxd.jobs.handlers import Handler, Table
+from inboxd.jobs.job import HANDLER_NAME
+from inboxd.jobs.put import Bucket
 from inboxd.jobs.units import Duration, Size
 from inboxd.jobs.vault import Vault
 
@@ -28,12 +31,13 @@ DEFAULT_FILE = "inboxd.toml"
 
 _MODEL = ConfigDict(extra="forbid", frozen=True, strict=True)
 _WORDS: Mapping[type, str] = {**JSON, dict: "a table", datetime: "a date and time", date: "a date", time: "a time"}
-_PLANNED = frozenset({("gateway",), ("handlers",), ("keep",), ("defaults", "reprocess")})
+_PLANNED = frozenset({("gateway",), ("keep",), ("defaults", "reprocess")})
 _WITH_SECRETS = {"headers", "auth", "calls"}
 _PATHS = frozenset({"verify", "cert", "key"})
 # How deep the keys lie that are looked for by hand: api.NAME.headers.NAME.
 _DEEPEST = 4
 
+HandlerName = Annotated[str, Field(pattern=HANDLER_NAME)]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -83,6 +87,10 @@ class Config(BaseModel):
     api: Annotated[dict[str, Api], BeforeValidator(_named)] = Field(
         {}, description="one table for each API; what it leaves out comes from [defaults]"
     )
+    handlers: dict[HandlerName, Annotated[Handler, Table]] = Field(
+        {}, description="functions for jobs that say do: a path alone, or a table for each"
+    )
+    store: dict[HandlerName, Bucket] = Field({}, description="object stores that the handler put may write to")
     log: Log = Field(Log(), description="the log")
 
     @property
@@ -92,7 +100,8 @@ class Config(BaseModel):
 
     def missing_secrets(self) -> list[str]:
         """Say of each secret that is referred to and cannot be had now, where it was looked for."""
-        return Vault(self.secrets).missing([api.model_dump(include=_WITH_SECRETS) for api in self.api.values()])
+        apis = [api.model_dump(include=_WITH_SECRETS) for api in self.api.values()]
+        return Vault(self.secrets).missing([*apis, *(store.options for store in self.store.values())])
 
 
 def load(path: str | None, environ: Mapping[str, str], spool: str | None = None) -> Config:
@@ -141,7 +150,7 @@ def sample() -> str:
     """Give a whole `inboxd.toml` in which every key stands with its default and what it is for."""
     tables: dict[str, type[BaseModel]] = {"defaults": Policy, "log": Log}
     text = ["# inboxd.toml: every key with its default; a key without one is a comment with an example.", ""]
-    text += keys(Config, {*tables, "api"})
+    text += keys(Config, {*tables, "api", "handlers", "store"})
     for name, model in tables.items():
         text += ["", f"# {Config.model_fields[name].description}", f"[{name}]", *keys(model)]
     text += ["", f"# {Config.model_fields['api'].description}", "# [api.shop]"]
@@ -149,6 +158,9 @@ def sample() -> str:
     text += ["", f"# {Api.model_fields['calls'].description}", "# [api.shop.calls.close_order]"]
     # Of the ways to write a body one is enough, and there may be only one.
     text += keys(NamedCall, {"form", "text", "base64", "file", "multipart"}, comment=True)
+    text += ["", f"# {Config.model_fields['handlers'].description}", "# [handlers]"]
+    text += ['# ping = "shop.health:ping"', "# [handlers.thumbnail]", *keys(Handler, comment=True)]
+    text += ["", f"# {Config.model_fields['store'].description}", "# [store.photos]", *keys(Bucket, comment=True)]
     return "\n".join([*text, ""])
 
 

@@ -241,7 +241,7 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
         "line": answer.line,
         "api": answer.api,
         "status": answer.status,
-        "http": answer.response.status if answer.response else None,
+        "http": (answer.response.status or None) if answer.response else None,
         "attempts": len(answer.attempts),
         "cache": answer.cache,
         "fault": answer.error.kind if answer.error else None,

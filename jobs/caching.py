@@ -27,7 +27,7 @@ class Caching:
     def look_up(self, task: Task, now: float) -> Response | None:
         """Give the known response of a task that wants one, if it is fresh at `now` (wall time)."""
         rule = task.job.cache
-        if self._store is None or rule is None or not self.keeps(task):
+        if self._store is None or rule is None or not isinstance(task.call, Call) or not self.keeps(task):
             return None
         request = task.call.request
         body = request.body if isinstance(request.body, bytes) else None
@@ -37,7 +37,7 @@ class Caching:
 
     def keeps(self, task: Task) -> bool:
         """Tell whether the answer of a task that wants it may be kept at all."""
-        return self._store is not None and task.call.segments is None
+        return self._store is not None and isinstance(task.call, Call) and task.call.segments is None
 
     def lead(self, task: Task) -> bool:
         """Say whether `task` is to make the call; if not, it will be among the followers of the one that does."""
@@ -49,9 +49,8 @@ class Caching:
             return []
         rule, response = task.job.cache, answer.response if answer is not None and answer.ok else None
         if self._store is not None and rule is not None and response is not None and response.side is None:
-            request = {"method": task.call.method, "url": task.call.shown}
             headers = dict(response.headers)
-            entry = Entry(now, now + rule.ttl, request, response.status, headers, response.body)
+            entry = Entry(now, now + rule.ttl, task.asked, response.status, headers, response.body)
             self._store.put(task.cache_key, entry)
         return self._flight.land(task.cache_key)
 
