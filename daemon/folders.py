@@ -10,6 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from inboxd.daemon import names
@@ -173,8 +174,12 @@ class Folders:
         return figures.f_bavail * figures.f_frsize
 
     def failures(self) -> list[str]:
-        """Give the names of the files in failed/."""
-        return os.listdir(self.failed)
+        """Give the names of the files in failed/; of a sheet with the folder of its call before it."""
+        found = os.listdir(self.failed)
+        for folder in filter(names.is_for_sheets, list(found)):
+            with suppress(NotADirectoryError, FileNotFoundError):
+                found += [f"{folder}/{filename}" for filename in os.listdir(os.path.join(self.failed, folder))]
+        return found
 
     def failed_lines(self, filename: str) -> Iterator[bytes]:
         """Give the jobs of a file in failed/, each as it was dropped."""
