@@ -1,8 +1,8 @@
 """A process of the workshop: it loads one function and then only calls it, job by job, until its socket closes.
 
 It may die at any moment, by a crash, by its memory limit or because it is killed at its deadline; nobody but the one
-job under way is harmed. It ends by itself too when whoever started it is gone: an alarm of the kernel, which no
-function can hold up, bounds each job.
+job under way is harmed. The kernel ends it, too, when the thread that began it is gone, so that a daemon that was
+killed leaves no function behind that its next start would call a second time.
 
 The words on the socket, in both directions: 4 bytes of length, so many bytes of JSON, and behind a result its body.
 """
@@ -10,6 +10,7 @@ The words on the socket, in both directions: 4 bytes of length, so many bytes of
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -23,8 +24,7 @@ from inboxd.jobs.faults import Fault, Invalid
 from inboxd.jobs.functions import Context, Function, load
 
 LENGTH = struct.Struct("!I")
-# Seconds behind the deadline, at which the workshop kills, that a process without a workshop lives on.
-GRACE = 5.0
+_PR_SET_PDEATHSIG = 1
 
 
 def main(fd: int, use: str, memory: int, cores: list[int]) -> None:
@@ -32,6 +32,7 @@ def main(fd: int, use: str, memory: int, cores: list[int]) -> None:
     with contextlib.suppress(OSError):
         # A sandbox may forbid it; then it stays where the daemon is.
         os.sched_setaffinity(0, cores)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     link = socket.socket(fileno=fd)
     # What the function prints is for the log, and the parent's standard output is not ours.
     os.dup2(2, 1)
@@ -52,7 +53,6 @@ def main(fd: int, use: str, memory: int, cores: list[int]) -> None:
 
 def _serve(link: socket.socket, function: Function, order: dict[str, Any], attachment: int | None) -> bool:
     """Do one job; False when nothing more should be asked of this process."""
-    signal.setitimer(signal.ITIMER_REAL, order["context"]["timeout"] + GRACE)
     file = None if attachment is None else os.fdopen(attachment, "rb")
     exhausted = False
     try:
@@ -66,7 +66,6 @@ def _serve(link: socket.socket, function: Function, order: dict[str, Any], attac
     finally:
         if file is not None:
             file.close()
-        signal.setitimer(signal.ITIMER_REAL, 0)
     return not exhausted
 
 

@@ -76,12 +76,14 @@ def eat() -> int:
         eaten.append([bytearray(1 << 20), *range(1000)])
 
 
-def never(beside: str | None = None) -> None:
-    """Never return; with `beside`, begin another process that does not end either and write its number there."""
+def never(beside: str | None = None, *, really: bool = True) -> None:
+    """Never return; with `beside`, begin another process that does not end either and write both numbers there."""
+    if not really:
+        return
     if beside is not None:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         with open(beside, "w") as file:
-            file.write(str(child.pid))
+            file.write(f"{os.getpid()} {child.pid}")
     while True:
         _NEVER.wait(60)
 
@@ -108,3 +110,12 @@ def compute(seconds: float) -> int:
 def noisy() -> str:
     sys.stdout.write("said to standard output\n")
     return "quiet"
+
+
+def runs(pid: int | str) -> bool:
+    """Tell whether there is such a process; for tests, not for jobs."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,10 +1,12 @@
 """Functions that go wrong in every way there is, in a real daemon: each fails its own job, and the daemon goes on."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.daemonkit import Daemon, wait_until
+from tests.handlerkit import runs
 
 pytestmark = pytest.mark.journey
 
@@ -52,6 +54,17 @@ def test_attachments_go_in_and_bytes_come_out_as_files(tmp_path: Path) -> None:
         told = daemon.answer("bytes")["response"]
         assert (daemon.spool / "outbox" / told["file"]).read_bytes() == b"\xff" * told["bytes"] == b"\xff" * 100_000
         assert daemon.files("inbox") == daemon.files("active") == set()
+
+
+def test_a_killed_daemon_takes_its_functions_along(tmp_path: Path) -> None:
+    """Else the next start would call them while they still run."""
+    beside = tmp_path / "pids"
+    with Daemon(tmp_path, CONFIG) as daemon:
+        daemon.drop("one", {"do": "never", "with": {"beside": str(beside)}, "timeout": "1h"})
+        process, child = wait_until(lambda: beside.exists() and beside.read_text().split(), "the function")
+        daemon.kill()
+        wait_until(lambda: not runs(process), "its end")
+        os.kill(int(child), 9)
 
 
 def test_a_killed_daemon_has_its_functions_called_again_under_the_same_id(tmp_path: Path) -> None:
