@@ -21,10 +21,11 @@ from typing import Any
 import orjson
 
 from inboxd.daemon.crew import LONGEST
-from inboxd.daemon.lines import Line, Lines
+from inboxd.daemon.lines import Line
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import Asked, Back, Ready
-from inboxd.daemon.settlement import BODY, FAILED, LINES, PART, SUMMARY, leaves_a_body, log_answer, publish_batch
+from inboxd.daemon.settlement import BODY, FAILED, PART, SUMMARY, leaves_a_body, log_answer, publish_batch
+from inboxd.daemon.sheet import opened
 from inboxd.daemon.spool import Unfit
 from inboxd.daemon.worker import NotYet, Worker
 from inboxd.jobs.calls import plain
@@ -57,7 +58,7 @@ class Batch:
         self.finished = False
         self._worker = worker
         self._spool = worker.spool
-        self._lines = Lines(self._spool.open(claim), worker.max_job)
+        self._lines = opened(worker.spool, claim, worker.client.apis, worker.max_job)
         # By line number: UNANSWERED, DONE or NOT_DONE. Lines count from 1, as editors count them.
         self._status = bytearray(1)
         self._counts: Counter[str] = Counter()
@@ -205,6 +206,8 @@ class Batch:
         future.add_done_callback(partial(self._outcome, line))
 
     def _parse(self, line: Line) -> Job:
+        if line.trouble is not None:
+            raise Invalid(line.trouble)
         if len(line.data) > self._worker.max_job and not line.data.endswith(b"\n"):
             raise Invalid(f"the line is longer than {self._worker.max_job} bytes")
         return plain(parse(line.data), self._worker.client.apis)
@@ -297,11 +300,12 @@ class Batch:
         """Stage what the batch leaves behind beside its answers."""
         paths = [self._spool.stage(self.claim, SUMMARY, self._summary())]
         if self._counts.total() > self._counts["done"]:
-            paths.append(self._spool.stage_lines(self.claim, LINES + FAILED, self._failed_lines()))
+            paths.append(self._spool.stage_lines(self.claim, self.claim.kind + FAILED, self._failed_lines()))
         self._size = self._spool.append_part(self.claim, PART, b"", self._size)
         self._spool.disk.sync(paths, self._spool.staged)
 
     def _failed_lines(self) -> Iterator[bytes]:
+        yield from self._lines.head
         self._lines.again()
         while (line := self._lines.next()) is not None:
             if line.number < len(self._status) and self._status[line.number] == NOT_DONE:

@@ -109,8 +109,8 @@ class Batches:
             self._open.append(Batch(self._worker, claim))
         except FileNotFoundError:
             self._tell_gone(claim)
-        except Unfit as unfit:
-            self._worker.reject(claim, unfit, now)
+        except (Unfit, Invalid) as error:
+            self._worker.reject(claim, error, now)
         else:
             log.info("claimed", extra={"fields": {"id": claim.token, "name": claim.name, "kind": "batch"}})
 

@@ -62,8 +62,15 @@ def with_level(config: Any, level: str | None) -> Any:
 def check(config: str | None, spool: str | None) -> None:
     """Read the config, say what it comes to, and stop."""
     from inboxd.cache.key import redact
+    from inboxd.jobs.faults import Invalid
+    from inboxd.jobs.handlers import LANE, Handlers
+    from inboxd.jobs.vault import Vault
 
     loaded = load_config(config, spool)
+    try:
+        handlers = Handlers(loaded.handlers, loaded.store, loaded.defaults, Vault(loaded.secrets))
+    except Invalid as fault:
+        fail(fault.message, 2)
     click.echo(f"ok: spool {loaded.spool}, {loaded.threads} threads, named APIs: {len(loaded.apis)}")
     for api in loaded.apis:
         pace = f"{api.rate.calls:g} calls per {api.rate.period:g} s" if api.rate else "no limit"
@@ -72,6 +79,11 @@ def check(config: str | None, spool: str | None) -> None:
             click.echo(f"    {api.name}.{name}")
     for sentence in loaded.missing_secrets():
         click.echo(f"inboxd: {sentence}", err=True)
+    for name, handler in loaded.handlers.items():
+        lane = handlers.lane(LANE + name)
+        assert lane is not None
+        where = "in processes" if handler.process else "on threads"
+        click.echo(f"  do {name}: {where}, {lane.attempts} attempts, {lane.timeout:g} s each")
 
 
 @main.command()

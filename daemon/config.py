@@ -23,6 +23,9 @@ from inboxd.daemon.tomllines import lines
 from inboxd.jobs.api import Api, Policy
 from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.findings import JSON, Finding, Steps, findings
+from inboxd.jobs.handlers import Handler, Table
+from inboxd.jobs.job import HANDLER_NAME
+from inboxd.jobs.put import Bucket
 from inboxd.jobs.units import Duration, Size
 from inboxd.jobs.vault import Vault
 
@@ -30,12 +33,13 @@ DEFAULT_FILE = "inboxd.toml"
 
 _MODEL = ConfigDict(extra="forbid", frozen=True, strict=True)
 _WORDS: Mapping[type, str] = {**JSON, dict: "a table", datetime: "a date and time", date: "a date", time: "a time"}
-_PLANNED = frozenset({("gateway",), ("handlers",), ("defaults", "reprocess")})
+_PLANNED = frozenset({("gateway",), ("defaults", "reprocess")})
 _WITH_SECRETS = {"headers", "auth", "calls"}
 _PATHS = frozenset({"verify", "cert", "key"})
 # How deep the keys lie that are looked for by hand: api.NAME.headers.NAME.
 _DEEPEST = 4
 
+HandlerName = Annotated[str, Field(pattern=HANDLER_NAME)]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -107,6 +111,10 @@ class Config(BaseModel):
     keep: Keeps = Field(Keeps(), description="how long what is done with is kept; 0 is for ever, or for any amount")
     metrics: Metrics = Field(Metrics(), description="what is counted, as the text of Prometheus")
     cache: CacheBounds = Field(CacheBounds(), description="how much is kept of what jobs with `cache` were answered")
+    handlers: dict[HandlerName, Annotated[Handler, Table]] = Field(
+        {}, description="functions for jobs that say do: a path alone, or a table for each"
+    )
+    store: dict[HandlerName, Bucket] = Field({}, description="object stores that the handler put may write to")
     log: Log = Field(Log(), description="the log")
 
     @property
@@ -116,7 +124,8 @@ class Config(BaseModel):
 
     def missing_secrets(self) -> list[str]:
         """Say of each secret that is referred to and cannot be had now, where it was looked for."""
-        return Vault(self.secrets).missing([api.model_dump(include=_WITH_SECRETS) for api in self.api.values()])
+        apis = [api.model_dump(include=_WITH_SECRETS) for api in self.api.values()]
+        return Vault(self.secrets).missing([*apis, *(store.options for store in self.store.values())])
 
 
 def load(path: str | None, environ: Mapping[str, str], spool: str | None = None) -> Config:
@@ -171,7 +180,7 @@ def sample() -> str:
         "log": Log,
     }
     text = ["# inboxd.toml: every key with its default; a key without one is a comment with an example.", ""]
-    text += keys(Config, {*tables, "api"})
+    text += keys(Config, {*tables, "api", "handlers", "store"})
     for name, model in tables.items():
         text += ["", f"# {Config.model_fields[name].description}", f"[{name}]", *keys(model)]
     text += ["", f"# {Config.model_fields['api'].description}", "# [api.shop]"]
@@ -179,6 +188,9 @@ def sample() -> str:
     text += ["", f"# {Api.model_fields['calls'].description}", "# [api.shop.calls.close_order]"]
     # Of the ways to write a body one is enough, and there may be only one.
     text += keys(NamedCall, {"form", "text", "base64", "file", "multipart"}, comment=True)
+    text += ["", f"# {Config.model_fields['handlers'].description}", "# [handlers]"]
+    text += ['# ping = "shop.health:ping"', "# [handlers.thumbnail]", *keys(Handler, comment=True)]
+    text += ["", f"# {Config.model_fields['store'].description}", "# [store.photos]", *keys(Bucket, comment=True)]
     return "\n".join([*text, ""])
 
 

@@ -10,6 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol, Self
 
 from inboxd.daemon import names
@@ -206,8 +207,12 @@ class Folders:
         self.disk.write(self.wish(kind, name), b"")
 
     def failures(self) -> list[str]:
-        """Give the names of the files in failed/."""
-        return os.listdir(self.failed)
+        """Give the names of the files in failed/; of a sheet with the folder of its call before it."""
+        found = os.listdir(self.failed)
+        for folder in filter(names.is_for_sheets, list(found)):
+            with suppress(NotADirectoryError, FileNotFoundError):
+                found += [f"{folder}/{filename}" for filename in os.listdir(os.path.join(self.failed, folder))]
+        return found
 
     def failed_at(self, filename: str) -> float:
         """Say since when a file lies in failed/ (wall time)."""

@@ -146,6 +146,8 @@ class House:
             secrets=config.secrets,
             allow=config.allow,
             private=config.private,
+            handlers=config.handlers,
+            stores=config.store,
             max_body=config.max_body,
             inline=config.inline,
             clock=self.clock,

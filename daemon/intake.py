@@ -13,6 +13,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from math import inf
 
 from inboxd.daemon import names
@@ -240,8 +241,23 @@ class Intake:
                     # What came while we were reading may have been passed over.
                     self.hints.set()
                 return
-            if names.is_job(entry.name) and not entry.is_dir(follow_symlinks=False) and not self._grows(entry, now):
+            if entry.is_dir(follow_symlinks=False):
+                if names.is_for_sheets(entry.name):
+                    self._claim_sheets(entry.name, now)
+            elif names.is_job(entry.name) and not self._grows(entry, now):
                 self._claim(entry.name)
+
+    def _claim_sheets(self, call: str, now: float) -> None:
+        """Claim the CSV files in the folder of a call; what is left over is found by the next scan."""
+        try:
+            with os.scandir(os.path.join(self._spool.inbox, call)) as sheets:
+                for entry in islice(sheets, RUN):
+                    plain = names.is_sheet(entry.name) and not entry.is_dir(follow_symlinks=False)
+                    if plain and not self._grows(entry, now):
+                        self._claim(entry.name, call)
+        except PermissionError as error:
+            # Somebody's folder that we may not use must not keep us from the inbox.
+            log.warning("no sheets can be taken", extra={"fields": {"folder": call, "error": error.strerror}})
 
     def _claim_newest(self) -> None:
         """Claim some of the newest files before the scan comes upon them."""
@@ -252,15 +268,15 @@ class Intake:
             if plain and not os.path.isdir(os.path.join(self._spool.inbox, filename)):
                 self._claim(filename)
 
-    def _claim(self, filename: str) -> None:
-        claim = self._spool.claim(filename)
+    def _claim(self, filename: str, call: str | None = None) -> None:
+        claim = self._spool.claim(filename, call)
         if claim is not None:
             self.hints.found()
             self._back.append(claim)
 
     def _grows(self, entry: os.DirEntry[str], now: float) -> bool:
         """Tell whether a batch was written to just now; unlike a single job, one cut short would not show it."""
-        if not entry.name.lower().endswith(".jsonl"):
+        if not entry.name.lower().endswith((".jsonl", names.SHEET)):
             return False
         try:
             age = now - entry.stat(follow_symlinks=False).st_mtime
@@ -277,7 +293,7 @@ class Intake:
     def _take(self, claim: Claim, now: float) -> bool:
         """Set a claim to work, or put it where it waits; False when it waits in hand for room."""
         try:
-            if claim.kind != ".jsonl":
+            if not claim.many:
                 self._take_single(claim, now)
             elif self.batches.full:
                 self._park(claim, now + self._rescan)

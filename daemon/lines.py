@@ -33,11 +33,13 @@ class Line:
     tried: int = 0
     # Whether only this process may work on it.
     ours: bool = False
+    # Why it is no job, if that is known before it is parsed.
+    trouble: str | None = None
 
     @property
     def blank(self) -> bool:
         """Tell whether nothing is asked here."""
-        return not self.data.strip(_BLANK)
+        return self.trouble is None and not self.data.strip(_BLANK)
 
 
 class Lines:
@@ -80,6 +82,11 @@ class Lines:
         """Begin anew at the first line."""
         self._offset = self._file.seek(0)
         self._number = 0
+
+    @property
+    def head(self) -> Iterator[bytes]:
+        """What stands before the first line: nothing."""
+        return iter(())
 
     def copy(self, line: Line) -> Iterator[bytes]:
         """Give a line as it stands in the file, however long it is, in pieces."""

@@ -17,18 +17,24 @@ from inboxd.jobs.ids import time_of, uuid7
 UNFINISHED = (".tmp", ".part", "~", ".swp")
 # NAME~ID.jsonl must fit into the 255 bytes of a file name.
 LONGEST_NAME = 200
+# Of a folder for sheets, which leaves at least 50 to theirs.
+LONGEST_CALL = 150
+SHEET = ".csv"
 
 _TOKEN = r"(?P<token>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-_CLAIMED = re.compile(rf"(?P<name>.+)~{_TOKEN}(?P<kind>\.jsonl?)", re.DOTALL)
+# A sheet's kind holds the name of its call, so that nothing but the file's own name has to survive a crash.
+_CLAIMED = re.compile(rf"(?P<name>.+)~{_TOKEN}(?P<kind>\.jsonl?|~[^~]+\.csv)(?P<lines>)", re.DOTALL)
 _ATTACHED = re.compile(rf"~{_TOKEN}@(?P<name>.+)", re.DOTALL)
-_PART = re.compile(rf"\.(?P<name>.+)~{_TOKEN}(?P<kind>\.jsonl)\.part", re.DOTALL)
+_PART = re.compile(rf"\.(?P<name>.+)~{_TOKEN}(?P<kind>~[^~]+\.csv)?(?P<lines>\.jsonl)\.part", re.DOTALL)
 # The name under which a job that failed a second time lies in failed/; dropped again, it is NAME once more.
 _RETRIED = re.compile(r"(?P<name>.+)~r\d+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job file that is ours: its name, the token that tells it from all others, and its kind (.json or .jsonl).
+    """A job file that is ours: its name, the token that tells it from all others, and its kind.
+
+    That is .json, .jsonl, or ~CALL.csv of a sheet for a named call.
 
     `trouble` says what is wrong with its name; such a file is answered and not read. `fresh` tells that it came out of
     the inbox just now and nobody knows the token yet, so that it can go back there without it.
@@ -45,6 +51,21 @@ class Claim:
         """What the file is called in active/ and deferred/."""
         return f"{self.name}~{self.token}{self.kind}"
 
+    @property
+    def call(self) -> str | None:
+        """The call that each row of a sheet makes."""
+        return self.kind[1:].removesuffix(SHEET) if self.kind.endswith(SHEET) else None
+
+    @property
+    def many(self) -> bool:
+        """Tell whether it holds many jobs."""
+        return self.kind != ".json"
+
+    @property
+    def dropped(self) -> str:
+        """Where it was dropped, as seen from the inbox; and where it lies in failed/."""
+        return f"{self.name}{self.kind}" if self.call is None else f"{self.call}/{self.name}{SHEET}"
+
 
 def is_job(filename: str) -> bool:
     """Tell whether a file of this name in the inbox is a job; all others wait there as attachments."""
@@ -55,12 +76,27 @@ def is_job(filename: str) -> bool:
     )
 
 
-def new_claim(filename: str) -> Claim:
-    """Make the claim of a file that lies in the inbox."""
+def is_sheet(filename: str) -> bool:
+    """Tell whether a file of this name in the folder of a call is a CSV file that is finished."""
+    return filename.lower().endswith(SHEET) and not filename.startswith(".")
+
+
+def is_for_sheets(folder: str) -> bool:
+    """Tell whether a folder of this name takes sheets: it is called like a call, API.CALL."""
+    plain = "." in folder and "~" not in folder and not folder.startswith(".") and folder.isprintable()
+    return plain and len(os.fsencode(folder)) <= LONGEST_CALL
+
+
+def new_claim(filename: str, call: str | None = None) -> Claim:
+    """Make the claim of a file that lies in the inbox, or in its folder for sheets of a `call`."""
     name, kind = os.path.splitext(filename)
     retried = _RETRIED.fullmatch(name)
     name = retried["name"] if retried else name
-    return Claim(_storable(name), uuid7(), kind.lower(), trouble(name), fresh=True)
+    if call is None:
+        return Claim(_storable(name), uuid7(), kind.lower(), trouble(name), fresh=True)
+    longest = LONGEST_NAME - len(os.fsencode(call))
+    kind = f"~{call}{SHEET}"
+    return Claim(_storable(name, longest), uuid7(), kind, trouble(name, longest), fresh=True)
 
 
 def parse(filename: str) -> Claim | None:
@@ -74,7 +110,9 @@ def parse_part(filename: str) -> Claim | None:
 
 
 def _claim(match: re.Match[str] | None) -> Claim | None:
-    return None if match is None else Claim(match["name"], match["token"], match["kind"], trouble(match["name"]))
+    if match is None:
+        return None
+    return Claim(match["name"], match["token"], match["kind"] or match["lines"], trouble(match["name"]))
 
 
 def claimed_at(token: str) -> float:
@@ -84,7 +122,7 @@ def claimed_at(token: str) -> float:
 
 def part(claim: Claim, suffix: str) -> str:
     """Give the name of a batch's unfinished answers."""
-    return f".{claim.name}~{claim.token}{suffix}"
+    return f".{claim.name}~{claim.token}{claim.kind if claim.call else ''}{suffix}"
 
 
 def body_of_line(name: str, token: str) -> str:
@@ -112,19 +150,19 @@ def stems(name: str, start: int = 2) -> Iterator[str]:
         number += 1
 
 
-def trouble(name: str) -> str | None:
+def trouble(name: str, longest: int = LONGEST_NAME) -> str | None:
     """Say what is wrong with a dropped name; None when it is fine."""
     if "~" in name:
         return 'the name holds a "~", which is kept for the names that inboxd makes; rename the file'
-    if len(os.fsencode(name)) > LONGEST_NAME:
-        return f"the name is longer than {LONGEST_NAME} bytes; rename the file"
+    if len(os.fsencode(name)) > longest:
+        return f"the name is longer than {longest} bytes; rename the file"
     if not name.isprintable():
         return "the name is not printable UTF-8; rename the file"
     return None
 
 
-def _storable(name: str) -> str:
+def _storable(name: str, longest: int = LONGEST_NAME) -> str:
     """Bring a name to what an answer can be called: UTF-8, and short enough."""
     text = os.fsencode(name).decode("utf-8", "replace")
     text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return os.fsencode(text)[:LONGEST_NAME].decode("utf-8", "ignore")
+    return os.fsencode(text)[:longest].decode("utf-8", "ignore")

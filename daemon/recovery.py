@@ -40,6 +40,7 @@ _STRING = rb'"(?:[^"\\]|\\.)*"'
 _CLAIM_OF_ANSWER = re.compile(rb'\{"id":' + _STRING + rb',"name":' + _STRING + rb',"claim":"([0-9a-f-]{36})"')
 # The longest first, for .json is the end of .summary.json too.
 SUFFIXES = (SUMMARY, DEFERRED, LINES + FAILED, SINGLE + FAILED, BODY, ANSWER)
+_SHEET = re.compile(r"(?P<token>[^~]+)(?P<suffix>~[^~]+\.csv" + re.escape(FAILED) + ")")
 
 
 def recover(spool: Spool) -> list[Claim]:
@@ -76,7 +77,7 @@ def _publish_answers(spool: Spool, claims: dict[str, Claim]) -> int:
         renamed = answer["status"] != "rejected"
         if claim is not None:
             renamed = _let_go(spool, claim, answer, suffixes)
-        kind = LINES if LINES + FAILED in suffixes else SINGLE
+        kind = next((suffix.removesuffix(FAILED) for suffix in suffixes if suffix.endswith(FAILED)), SINGLE)
         gone = claim or Claim(answer["name"], token, kind)
         publish(
             spool, gone, spool.attachments_of(token), answer.get("response", {}).get("file"), ok=ok, renamed=renamed
@@ -126,6 +127,10 @@ def _is_summed_up(spool: Spool, claim: Claim) -> bool:
 def _staged(spool: Spool) -> dict[str, set[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
     for filename in os.listdir(spool.staged):
+        sheet = _SHEET.fullmatch(filename)
+        if sheet is not None:
+            found[sheet["token"]].add(sheet["suffix"])
+            continue
         suffix = next((suffix for suffix in SUFFIXES if filename.endswith(suffix)), None)
         if suffix is not None:
             found[filename.removesuffix(suffix)].add(suffix)

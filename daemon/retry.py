@@ -63,13 +63,15 @@ def retry_all(folder: str, wanted: Iterable[str] | None, among: Wanted = ALL) ->
     moved: list[str] = []
     problems: list[str] = []
     try:
-        filenames = [name for name in spool.failures() if names.is_job(name) and among.has(spool, name)]
+        found = (name for name in spool.failures() if names.is_job(name) or names.is_sheet(name.partition("/")[2]))
+        filenames = [name for name in found if among.has(spool, name)]
     except FileNotFoundError:
         return [], [f"{folder}: {NO_SPOOL}"]
     except OSError as error:
         return [], [f"{error.filename}: cannot be looked at: {error.strerror}"]
     for want in sorted(filenames) if wanted is None else wanted:
-        filename = next((name for name in (want, f"{want}.json", f"{want}.jsonl") if name in filenames), None)
+        likely = (want, f"{want}.json", f"{want}.jsonl", f"{want}{names.SHEET}")
+        filename = next((name for name in likely if name in filenames), None)
         if filename is None:
             problems.append(f"{want}: not in failed/")
         elif (problem := _retry(spool, filename)) is not None:
@@ -99,6 +101,8 @@ def _retry(spool: Spool, filename: str) -> str | None:
 
 
 def _attachments(spool: Spool, filename: str) -> Iterator[str]:
+    if not names.is_job(filename):
+        return
     present = set(spool.failures())
     for line in spool.failed_lines(filename):
         # What never was a job has no attachments, and is answered as such once more.

@@ -38,6 +38,12 @@ _EXAMPLES: dict[str, Any] = {
     "ok": "200-299,404",
     "cache": "5m",
     "select": "items[].{id: id, name: name}",
+    "use": "shop.images:thumbnail",
+    "process": True,
+    "memory": "1 GiB",
+    "backoff": {"first": "5s"},
+    "url": "s3://photos/2026",
+    "options": {"region": "eu-central-1", "endpoint": "https://s3.example"},
 }
 _COMMENT_COLUMN = 32
 

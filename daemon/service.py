@@ -16,6 +16,7 @@ from inboxd.daemon.house import House
 from inboxd.daemon.log import start
 from inboxd.daemon.notify import Notify
 from inboxd.daemon.spool import SpoolError
+from inboxd.jobs.faults import Invalid
 
 # Seconds after which a thread that computes hands the interpreter on. Python's own 5 ms are longer than the slots of an
 # API at 1000/s: a worker with a permit in hand would miss its time. Measured: 98 % of that rate instead of 94 %, for
@@ -53,7 +54,7 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: house.stop())
             house.start()
-        except SpoolError as error:
+        except (SpoolError, Invalid) as error:
             return _refuse(str(error))
         except OSError as error:
             return _refuse(f"{error.filename or config.spool}: {error.strerror}; the spool cannot be used")

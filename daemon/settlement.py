@@ -113,7 +113,7 @@ def publish(
     else:
         for attachment in attachments:
             spool.release(claim, attachment, failed_name(claim, attachment) if renamed else attachment)
-        spool.publish(spool.staging(token, claim.kind + FAILED), spool.failed, name, claim.kind)
+        spool.publish_failed(claim, FAILED)
     if file is None and leftover:
         spool.unstage(token, BODY)
     elif file is not None:
@@ -123,12 +123,12 @@ def publish(
 
 def publish_batch(spool: Spool, claim: Claim) -> None:
     """Move what is staged for a batch that has left active/ to its places; the answers come last."""
-    failed = spool.staging(claim.token, LINES + FAILED)
+    failed = spool.staging(claim.token, claim.kind + FAILED)
     attachments = spool.attachments_of(claim.token)
     if os.path.lexists(failed):
         for attachment in attachments:
             spool.release(claim, attachment, attachment)
-        spool.publish(failed, spool.failed, claim.name, LINES)
+        spool.publish_failed(claim, FAILED)
     else:
         spool.discard(claim, attachments)
     summary = spool.staging(claim.token, SUMMARY)
@@ -241,7 +241,7 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
         "line": answer.line,
         "api": answer.api,
         "status": answer.status,
-        "http": answer.response.status if answer.response else None,
+        "http": (answer.response.status or None) if answer.response else None,
         "attempts": len(answer.attempts),
         "cache": answer.cache,
         "fault": answer.error.kind if answer.error else None,

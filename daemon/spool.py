@@ -44,11 +44,13 @@ class Spool(Folders):
 
     # -- the way in -------------------------------------------------------------------------------------------
 
-    def claim(self, filename: str) -> Claim | None:
-        """Take a file out of the inbox; None when it is no longer there."""
-        claim = names.new_claim(filename)
+    def claim(self, filename: str, call: str | None = None) -> Claim | None:
+        """Take a file out of the inbox, or a sheet out of its folder for a `call`; None when it is no longer there."""
+        claim = names.new_claim(filename, call)
         try:
-            self.disk.rename(f"{self.inbox}/{filename}", self.path(claim))
+            self.disk.rename(
+                f"{self.inbox}/{call}/{filename}" if call else f"{self.inbox}/{filename}", self.path(claim)
+            )
         except FileNotFoundError:
             return None
         return claim
@@ -124,7 +126,7 @@ class Spool(Folders):
     def _return(self, claim: Claim, attachments: tuple[str, ...]) -> bool:
         """Move a job and its attachments into the inbox, all of them or none."""
         moves = [(self.attached(claim, name), f"{self.inbox}/{name}") for name in attachments]
-        moves.append((self.path(claim), f"{self.inbox}/{claim.name}{claim.kind}"))
+        moves.append((self.path(claim), f"{self.inbox}/{claim.dropped}"))
         for done, (source, target) in enumerate(moves):
             try:
                 self.disk.rename_new(source, target)
@@ -190,6 +192,14 @@ class Spool(Folders):
                 self._remember_number(place, start + tries)
             return stem + suffix
         raise AssertionError("names never run out")
+
+    def publish_failed(self, claim: Claim, suffix: str) -> None:
+        """Move what is staged of a job for failed/ to its place there, a sheet into the folder of its call."""
+        folder = os.path.dirname(os.path.join(self.failed, claim.dropped))
+        if claim.call is not None:
+            os.makedirs(folder, exist_ok=True)
+        stem, ending = os.path.splitext(os.path.basename(claim.dropped))
+        self.publish(self.staging(claim.token, claim.kind + suffix), folder, stem, ending)
 
     def _remember_number(self, place: str, number: int) -> None:
         if len(self._next_number) >= NAMES_REMEMBERED:
@@ -300,5 +310,7 @@ class Spool(Folders):
                 self.disk.sync_around(dropped)
 
     def drop_again(self, filename: str) -> None:
-        """Move a file from failed/ back into the inbox, never over another."""
-        self.disk.rename_new(f"{self.failed}/{filename}", f"{self.inbox}/{filename}")
+        """Move a file from failed/ back into the inbox, a sheet into the folder of its call, never over another."""
+        target = f"{self.inbox}/{filename}"
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        self.disk.rename_new(f"{self.failed}/{filename}", target)

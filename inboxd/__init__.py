@@ -18,12 +18,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inboxd.jobs.api import Api
     from inboxd.jobs.client import ApiClient
-    from inboxd.jobs.faults import Backoff, Fault
+    from inboxd.jobs.faults import Backoff, Fault, TryAgain
+    from inboxd.jobs.handlers import Handler
     from inboxd.jobs.job import Job
     from inboxd.jobs.result import Answer, Problem, Response
     from inboxd.jobs.service import ApiCall, Service
 
-__all__ = ["Answer", "Api", "ApiCall", "ApiClient", "Backoff", "Fault", "Job", "Problem", "Response", "Service"]
+__all__ = [
+    "Answer",
+    "Api",
+    "ApiCall",
+    "ApiClient",
+    "Backoff",
+    "Fault",
+    "Handler",
+    "Job",
+    "Problem",
+    "Response",
+    "Service",
+    "TryAgain",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -33,10 +47,12 @@ _HOMES = {
     "ApiClient": "client",
     "Backoff": "faults",
     "Fault": "faults",
+    "Handler": "handlers",
     "Job": "job",
     "Problem": "result",
     "Response": "result",
     "Service": "service",
+    "TryAgain": "faults",
 }
 
 

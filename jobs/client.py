@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from functools import partial
 from math import inf
 from pathlib import Path
 from queue import Empty
@@ -20,15 +21,16 @@ from ratelimit import RateLimitException
 from inboxd.cache.store import Store
 from inboxd.jobs.api import Api, Apis, Policy
 from inboxd.jobs.caching import Caching
-from inboxd.jobs.calls import placed
 from inboxd.jobs.clock import Clock
-from inboxd.jobs.exchange import Redirected, prepare
+from inboxd.jobs.exchange import Redirected
 from inboxd.jobs.faults import BadResponse, Blocked, Fault, Internal, Interrupted, Invalid
+from inboxd.jobs.handlers import Handler, Handlers
 from inboxd.jobs.ids import uuid7
 from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.lane import Lane, RetryLater
 from inboxd.jobs.lanes import LaneQueue
 from inboxd.jobs.marks import Marks, NoMarks
+from inboxd.jobs.put import Bucket
 from inboxd.jobs.result import Answer, Attempt, Problem
 from inboxd.jobs.rotation import workers_for
 from inboxd.jobs.sender import Sender
@@ -51,7 +53,8 @@ class ApiClient:
     attempts, timeout, rate, burst, concurrency, backoff, ok, …). `threads` is how many calls one API may have under way
     (a third more stand by for the others), `window` how many jobs are held in memory before `submit` waits or raises
     LaneFull (0: no bound), `cache` the cache or its folder, `secrets` the path of the secrets file, `allow` patterns of
-    hosts that may be called. In a `with` block it waits for all answers at the end.
+    hosts that may be called, `handlers` functions for jobs that say `do` (or a `Handler`, for processes), `stores`
+    those that `put` may write to. In a `with` block it waits for all answers at the end.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class ApiClient:
         secrets: str | None = None,
         allow: Iterable[str] = ("*",),
         private: bool = True,
+        handlers: Mapping[str, Handler | Callable[..., Any]] | None = None,
+        stores: Mapping[str, Bucket] | None = None,
         max_body: int = 64 * 1024 * 1024,
         inline: int | None = None,
         clock: Clock | None = None,
@@ -73,23 +78,21 @@ class ApiClient:
         **defaults: Any,
     ) -> None:
         workers = workers_for(threads)
-        self.apis = Apis(apis, Policy.model_validate(defaults))
+        self.apis = Apis(apis, policy := Policy.model_validate(defaults))
         self.clock = clock or Clock()
         self._vault = Vault(secrets)
+        self._handlers = Handlers(handlers or {}, stores or {}, policy, self._vault)
         self._wires = Wires(self.apis, allow=allow, private=private, vault=self._vault)
         inline = max_body if inline is None else inline
         self._sender = Sender(self._wires, self.clock, max_body=max_body, inline=inline)
         self._marks = marks or NoMarks()
-        self.queue = LaneQueue(self._new_lane, workers=workers, window=window, clock=self.clock, on_room=on_room)
+        new_lane = partial(Lane, send=self._sender.attempt, clock=self.clock, on_rest=on_rest)
+        self.queue = LaneQueue(new_lane, workers=workers, window=window, clock=self.clock, on_room=on_room)
         self.at_work: dict[int, Task] = {}
         self.caching = Caching(cache, self.clock, self.queue, inline=inline, call=self._queue_up)
-        self._on_rest = on_rest
         self._closed = False
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self._serving = [self._executor.submit(self._serve, number) for number in range(workers)]
-
-    def _new_lane(self, api: Api) -> Lane:
-        return Lane(api, self._sender.attempt, self.clock, self._on_rest)
 
     # -- jobs in ------------------------------------------------------------------------------------------
 
@@ -107,9 +110,7 @@ class ApiClient:
         try:
             parsed = job if isinstance(job, Job) else parse_object(dict(job))
             request_id = errand.id or parsed.id or request_id
-            parsed, api = placed(parsed, self.apis)
-            self._wires.check(parsed.url)
-            call = self._wires.entrust(prepare(parsed, api, request_id), api, parsed.call)
+            parsed, api, call = (self._wires if parsed.do is None else self._handlers).call_of(parsed, request_id)
         except (Invalid, Blocked) as fault:
             why, received = Problem(fault.kind, fault.message), errand.received or now
             future.set_result(Answer(request_id, "rejected", received=received, finished=now, error=why))
@@ -279,6 +280,7 @@ class ApiClient:
             self._give_up(task, task.postponed(0.0, end, stopped=True))
         self._executor.shutdown(wait=not cut)
         self.caching.close()
+        self._handlers.close()
         self._wires.close()
         return len(cut)
 
@@ -291,7 +293,7 @@ class ApiClient:
 
     def restore_lane(self, name: str, state: Mapping[str, Any], elapsed: float) -> None:
         """Let the lane of that name go on where it was `elapsed` seconds ago, when its `state` was taken."""
-        if (api := self.apis.find(name)) is not None:
+        if (api := self._handlers.lane(name) or self.apis.find(name)) is not None:
             self.queue.lane(api).restore(dict(state), elapsed, self.clock.mono())
 
     def rest(self, name: str, seconds: float) -> None:

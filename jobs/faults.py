@@ -7,7 +7,8 @@
     │   │   ├── Tls          `tls`        the handshake broke off
     │   │   └── Timeout      `timeout`    the deadline passed, or the server said 408
     │   ├── Throttled        `throttled`  425, 429
-    │   └── Server           `server`     every 5xx but 501 and 505
+    │   ├── Server           `server`     every 5xx but 501 and 505
+    │   └── TryAgain         `handler`    a handler's function asks for it, or met an OSError of a network or a disk
     └── Permanent            the same request would fail again
         ├── Client           `client`     a status that the job does not accept
         ├── Refusal          `server`     501, 505
@@ -19,6 +20,8 @@
         ├── Blocked          `blocked`    the host or address may not be called
         ├── Invalid          `invalid`    the job itself is wrong
         ├── Cancelled        `cancelled`  somebody took the job back
+        ├── HandlerFailed    `handler`    a handler's function raised any other exception
+        ├── Crashed          `crashed`    the process that ran a handler's function died
         ├── Poisoned         `poisoned`   the daemon crashed too often in the middle of it
         ├── Interrupted      `interrupted` stopped before the call had ended
         └── Internal         `internal`   our own mistake; please report it
@@ -120,6 +123,24 @@ class Server(Temporary):
     """The server failed (5xx but 501 and 505)."""
 
     kind = "server"
+
+
+class TryAgain(Temporary):
+    """A handler's function could not do its work now; for functions to raise, with `retry_after` if they know."""
+
+    kind = "handler"
+
+
+class HandlerFailed(Permanent):
+    """A handler's function raised an exception; with the same arguments it would do so again."""
+
+    kind = "handler"
+
+
+class Crashed(Permanent):
+    """The process that ran a handler's function died: what it did until then, nobody knows."""
+
+    kind = "crashed"
 
 
 class Client(Permanent):

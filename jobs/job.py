@@ -35,11 +35,12 @@ from inboxd.jobs.units import Duration, Statuses
 Body = Literal["json", "form", "text", "base64", "file", "multipart"]
 BODIES: tuple[Body, ...] = get_args(Body)
 # What a job may ask for; each asks for one thing.
-KINDS = ("url", "call")
+KINDS = ("url", "call", "do")
 _NOT_FOR_JOBS = "${secret:…} is for the config; a job names a call, or a URL of an API, which has its credentials"
-_NOTHING_ASKED = f"one of the keys {' and '.join(KINDS)} is missing"
+_NOTHING_ASKED = f"one of the keys {', '.join(KINDS[:-1])} and {KINDS[-1]} is missing"
+HANDLER_NAME = r"^[^\s~]{1,200}$"
 # Words of the format that a later version will understand; told apart from a slip of the pen.
-PLANNED = frozenset({"do", "queue", "publish", "then", "for_each", "otherwise", "after", "callback"})
+PLANNED = frozenset({"queue", "publish", "then", "for_each", "otherwise", "after", "callback"})
 
 _MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -117,7 +118,7 @@ class Trace(BaseModel):
 
 
 class Job(BaseModel):
-    """One HTTP call to be made: a `url`, or a named `call`. Every other key is optional."""
+    """One thing to be done: a `url` or a named `call` over HTTP, or what a handler is to `do`; all else is optional."""
 
     model_config = ConfigDict(
         **_MODEL, title="inboxd job", json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]}
@@ -128,7 +129,8 @@ class Job(BaseModel):
     # What it asks for: one of KINDS. A job that names a call gets its URL from `calls.plain`.
     url: Url = ""
     call: str | None = Field(None, pattern=r"^\S{1,400}$", description="a named call of the config: API.CALL")
-    arguments: dict[str, Any] | None = Field(None, alias="with", description="the arguments of the call")
+    do: str | None = Field(None, pattern=HANDLER_NAME, description="a handler: a Python function of the config")
+    arguments: dict[str, Any] | None = Field(None, alias="with", description="the arguments of call or do")
     method: Method | None = Field(None, description="GET, or POST when there is a body")
     # A factory: pydantic would copy a default dict for each job, deeply and slowly.
     query: Pairs = Field(default_factory=dict)
@@ -160,8 +162,10 @@ class Job(BaseModel):
             raise ValueError(f"expected one of them, found {' and '.join(kinds)}" if kinds else _NOTHING_ASKED)
         if self.call is not None:
             self._leaves_to_the_call()
+        elif self.do is not None:
+            self._is_no_call()
         elif self.arguments is not None:
-            raise ValueError("with: expected only beside a call, whose arguments it holds")
+            raise ValueError("with: expected only beside call or do, whose arguments it holds")
         if len(self._bodies) > 1:
             raise ValueError(f"expected at most one body, found {' and '.join(self._bodies)}")
         if self.method is not None and self.method.upper() in {"CONNECT", "TRACE"}:
@@ -172,6 +176,11 @@ class Job(BaseModel):
         for key in ("method", "query", "headers", *BODIES):
             if ("json_body" if key == "json" else key) in self.model_fields_set:
                 raise ValueError(f'{key}: belongs to the definition of the call; its arguments stand in "with"')
+
+    def _is_no_call(self) -> None:
+        for key in ("method", "query", "headers", "ok", "cache", *BODIES):
+            if key != "file" and ("json_body" if key == "json" else key) in self.model_fields_set:
+                raise ValueError(f'{key}: belongs to a call over HTTP; the arguments of a handler stand in "with"')
 
     @cached_property
     def _bodies(self) -> list[Body]:

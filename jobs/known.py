@@ -42,7 +42,7 @@ class Known:
     def identify(self, task: Task, rule: CacheRule) -> bool:
         """Give a task its key; False when its answer may not be kept for others at all."""
         call, given = task.call, (task.job.headers, task.api.headers)
-        if call.segments is not None or call.method not in rule.methods:
+        if not isinstance(call, Call) or call.segments is not None or call.method not in rule.methods:
             return False
         if any(name.lower() in _CONDITIONAL for headers in given for name in headers):
             return False
@@ -202,5 +202,4 @@ def _keep(entry: Entry, rule: CacheRule) -> float:
 
 def _varied(task: Task, headers: Mapping[str, str]) -> str | None:
     vary = next((value for name, value in headers.items() if name.lower() == "vary"), "")
-    call: Call = task.asked or task.call
-    return varied(call.request.headers, vary) if vary else ""
+    return varied(task.asked.request.headers, vary) if vary and task.asked is not None else ""

@@ -61,7 +61,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the server replied. The body is either `body`, in memory, or `side`, an open file of `size` bytes."""
+    """What the server replied. The body is either `body`, in memory, or `side`, an open file of `size` bytes.
+
+    `status` is 0 for the result of a handler, which did not come over HTTP.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -110,7 +113,8 @@ class Response:
 
     def to_dict(self, file: str | None) -> dict[str, Any]:
         """Give the response as it stands in an answer; `file` names the side file, if the body lies in one."""
-        shown: dict[str, Any] = {"status": self.status, "headers": _redact(self.headers)}
+        shown: dict[str, Any] = {"status": self.status} if self.status else {}
+        shown["headers"] = _redact(self.headers)
         if file is not None:
             return shown | {"file": file, "bytes": self.size, "sha256": self.sha256 or sha256(self.body).hexdigest()}
         if self.body:
@@ -260,7 +264,7 @@ def answer_schema() -> dict[str, Any]:
             "claim": text,
             "status": {"enum": list(get_args(Status))},
             "api": text,
-            "request": {"type": "object", "properties": {"method": text, "url": text}},
+            "request": {"type": "object", "properties": {"method": text, "url": text, "do": text}},
             "response": {"type": "object", "properties": {"status": count, "headers": headers, **body}},
             "value": {},
             "cache": {"enum": list(get_args(CacheUse))},

@@ -10,6 +10,7 @@ import logging
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.exchange import Redirected, exchange
 from inboxd.jobs.faults import Again, Fault
+from inboxd.jobs.handlers import Work
 from inboxd.jobs.lane import Lane
 from inboxd.jobs.result import Attempt, Response
 from inboxd.jobs.task import Task
@@ -34,14 +35,7 @@ class Sender:
         at, began = self._clock.wall(), self._clock.mono()
         bounds = Bounds(task.timeout, self._max_body, self._inline, task.errand.spill)
         try:
-            result = (exchange if task.call.credentials is None else trusted_exchange)(
-                self.wires.session(task.api),
-                task.call,
-                bounds,
-                ok=task.accepted,
-                open_file=task.errand.open_file,
-                now=at,
-            )
+            result = self._make(task, bounds, at)
         except Fault as fault:
             ended = self._clock.mono()
             counts = lane.failed(fault, task, ended)
@@ -52,8 +46,16 @@ class Sender:
             raise
         lane.succeeded()
         redirect = result.call.shown if isinstance(result, Redirected) and not result.call.renewed else None
-        _record(task, Attempt(at, (self._clock.mono() - began) * 1000, result.status, redirect=redirect))
+        _record(task, Attempt(at, (self._clock.mono() - began) * 1000, result.status or None, redirect=redirect))
         return result
+
+    def _make(self, task: Task, bounds: Bounds, now: float) -> Response | Redirected:
+        """Make the call, over the wire or of a handler's function."""
+        if isinstance(task.call, Work):
+            return task.call.perform(len(task.attempts) + 1, bounds, task.errand.open_file)
+        session = self.wires.session(task.api)
+        send = exchange if task.call.credentials is None else trusted_exchange
+        return send(session, task.call, bounds, ok=task.accepted, open_file=task.errand.open_file, now=now)
 
 
 def _record(task: Task, attempt: Attempt) -> None:

@@ -17,6 +17,7 @@ from inboxd.cache.entry import Entry
 from inboxd.jobs.api import Api
 from inboxd.jobs.exchange import Call
 from inboxd.jobs.faults import Fault
+from inboxd.jobs.handlers import Work
 from inboxd.jobs.job import Job
 from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem, Response, Status
 from inboxd.jobs.spacing import Spacing
@@ -77,7 +78,7 @@ class Task:
     job: Job
     id: str
     api: Api
-    call: Call
+    call: Call | Work
     future: Future[Answer]
     errand: Errand
     received_wall: float
@@ -116,7 +117,7 @@ class Task:
         job: Job,
         request_id: str,
         api: Api,
-        call: Call,
+        call: Call | Work,
         future: Future[Answer],
         errand: Errand,
         now: float,
@@ -166,6 +167,13 @@ class Task:
             return False
         return self.future.running() or self.future.set_running_or_notify_cancel()
 
+    @property
+    def request(self) -> dict[str, str]:
+        """What the job asks for, as its answer tells it."""
+        if isinstance(self.call, Work):
+            return {"do": self.call.name}
+        return {"method": self.call.method, "url": self.call.shown}
+
     def answer(
         self,
         status: Status,
@@ -182,7 +190,7 @@ class Task:
             self.id,
             status,
             api=self.api.name,
-            request={"method": self.call.method, "url": self.call.shown},
+            request=self.request,
             response=response,
             cache=self.cache_use,
             attempts=self.attempts,

@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import requests
 
 from inboxd.jobs.api import Api, Apis
+from inboxd.jobs.calls import placed
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.credentials import Credentials
-from inboxd.jobs.exchange import Call
+from inboxd.jobs.exchange import Call, prepare
 from inboxd.jobs.faults import Blocked
 from inboxd.jobs.guard import Guard
+from inboxd.jobs.job import Job
 from inboxd.jobs.transport import CurlAdapter, open_session
 from inboxd.jobs.vault import Vault
 
@@ -28,6 +30,7 @@ class Wires:
     def __init__(
         self, apis: Apis, *, allow: Iterable[str] = ("*",), private: bool = True, vault: Vault | None = None
     ) -> None:
+        self._apis = apis
         self._named = apis.named
         self._hosts = frozenset(api.host for api in apis.named.values())
         self._allow = tuple(pattern.lower() for pattern in allow)
@@ -43,7 +46,13 @@ class Wires:
         if host not in self._hosts and not any(fnmatchcase(host, pattern) for pattern in self._allow):
             raise Blocked(f"host {host} may not be called; allowed are {', '.join(self._allow) or 'named APIs only'}")
 
-    def entrust(self, call: Call, api: Api, named: str | None) -> Call:
+    def call_of(self, job: Job, request_id: str) -> tuple[Job, Api, Call]:
+        """Give the plain job of one with a URL or a named call, its API and its call; raises Invalid or Blocked."""
+        plain, api = placed(job, self._apis)
+        self.check(plain.url)
+        return plain, api, self._entrust(prepare(plain, api, request_id), api, plain.call)
+
+    def _entrust(self, call: Call, api: Api, named: str | None) -> Call:
         """Give `call` the credentials of its API, or those of its named call if that has more."""
         if self._credentials:
             call.credentials = self._credentials.get(named or "") or self._credentials.get(api.name)

@@ -78,6 +78,18 @@ def test_check_says_what_a_good_config_comes_to(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["inboxd.toml"]
 
 
+def test_check_tells_of_handlers_and_loads_those_on_threads(tmp_path: Path) -> None:
+    config = tmp_path / "inboxd.toml"
+    config.write_text('[handlers.twice]\nuse = "tests.handlerkit:double"\nprocess = true\ntimeout = "2m"\n')
+    good = inboxd("check", cwd=tmp_path)
+    assert good.stdout.splitlines()[1:] == ["  do twice: in processes, 5 attempts, 120 s each"]
+    config.write_text('[handlers]\ntwice = "tests.handlerkit:duoble"\n')
+    for command in ("check", "run"):
+        bad = inboxd(command, cwd=tmp_path)
+        assert bad.returncode > 0
+        assert bad.stderr.startswith("inboxd: tests.handlerkit:duoble cannot be loaded: AttributeError: module")
+
+
 @pytest.mark.parametrize("command", [["check"], ["run"], ["status"], ["drop", "-"]])
 def test_every_mistake_of_a_config_is_told_with_its_line(tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "bad.toml").write_text('spool = 3\nthread = 3\n[api.shop]\nrate = "fast"\n')

@@ -85,6 +85,17 @@ def test_without_defaults_an_api_has_the_policy_of_the_library() -> None:
         ),
         ("[api]\nshop = 3", "2: api.shop: found 3; expected a table"),
         ("api = 3", "1: api: found 3; expected a table"),
+        ("handlers = []", "1: handlers: found an array; expected a table"),
+        ('[handlers]\nthumb = "shop"', '2: handlers.thumb: expected the path of a function, as "package.module:name"'),
+        ("[handlers]\nthumb = 5", "2: handlers.thumb: found 5; expected a table"),
+        (
+            '[handlers.thumb]\nmemory = "1 MB"',
+            "2: handlers.thumb.memory: found 1000000; expected greater than or equal to 134217728",
+        ),
+        (
+            '[store.a]\nurl = "ftp://a"',
+            "2: store.a.url: expected a place such as s3://bucket/prefix, gs://…, az://… or file:///folder",
+        ),
         ("[api.shop]", "1: api.shop.base_url: this key is missing"),
         (SHOP + 'auth = "basic"', "3: api.shop.auth: found a string; expected a table"),
         (
@@ -130,7 +141,6 @@ def test_an_unknown_key_is_told_with_the_nearest_known_one(text: str, told: str)
     ("text", "told"),
     [
         ("[gateway]\nprivate = false", "1: gateway: [gateway] is not supported by this version"),
-        ("handlers = []", "1: handlers: this key is not supported by this version"),
         (
             '[defaults]\nreprocess = { after = "1h" }',
             "2: defaults.reprocess: [defaults.reprocess] is not supported by this version",

@@ -1,3 +1,4 @@
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -136,14 +137,23 @@ def test_a_file_that_went_away_meanwhile_is_passed_over(spool: Spool) -> None:
     assert spool.reclaim(filename) is None
 
 
+def open_paths() -> set[str]:
+    """Return what this process has open."""
+    found = set()
+    for handle in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/self/fd/{handle}"))
+    return found
+
+
 def test_who_stops_in_the_middle_leaves_no_handle(spool: Spool) -> None:
     for number in range(module.SLICE + 1):
         put(spool, 1e9 + number)
-    before = len(os.listdir("/proc/self/fd"))
     deferred = Deferred(spool)
     deferred.take_due(0.0, 1)
+    assert spool.deferred in open_paths()
     deferred.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert spool.deferred not in open_paths()
 
 
 def test_when_all_that_is_remembered_is_taken_the_rest_is_wanted_at_once(spool: Spool) -> None:

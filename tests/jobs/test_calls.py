@@ -118,13 +118,13 @@ def test_a_call_that_cannot_be_made_is_told(job: dict[str, Any], why: str) -> No
     ("job", "why"),
     [
         ({"call": "shop.ping", "url": "https://a.example"}, "found url and call"),
-        ({"with": {}, "url": "https://a.example"}, "with: expected only beside a call"),
+        ({"with": {}, "url": "https://a.example"}, "with: expected only beside call or do"),
         ({"call": "shop.ping", "json": {}}, "json: belongs to the definition"),
         ({"call": "shop.ping", "method": "GET"}, "method: belongs to the definition"),
         ({"call": "shop.ping", "with": []}, "with: found an array; expected an object"),
         ({"call": "shop ping"}, "call: "),
         ({"call": "shop.ping", "select": "a["}, "select: 'a[' is not a JMESPath expression"),
-        ({}, "one of the keys url and call is missing"),
+        ({}, "one of the keys url, call and do is missing"),
     ],
 )
 def test_a_job_leaves_the_request_to_its_call(job: dict[str, Any], why: str) -> None:

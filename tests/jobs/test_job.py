@@ -69,6 +69,8 @@ def said(job: Any) -> str:
         ({"cache": {"ttl": "5m", "vari": []}}, 'cache.vari: unknown key; did you mean "vary"?'),
         ({"metod": "GET"}, 'metod: unknown key; did you mean "method"?'),
         ({"zzz": 1}, "zzz: unknown key"),
+        ({"do": "put"}, "expected one of them, found url and do"),
+        ({"with": {"a": 1}}, "with: expected only beside call or do, whose arguments it holds"),
         ({"trace": {"id": "a", "received": "2026-12-01T08:00:00Z", "attempts": [{"x": 10**30}]}}, "trace.attempts: "),
     ],
 )
@@ -109,9 +111,28 @@ def test_what_a_later_version_will_understand_is_told_apart_from_a_slip(key: str
     assert said({"url": URL, key: {}}) == f"{key}: not supported by this version"
 
 
+@pytest.mark.parametrize(
+    ("job", "sentence"),
+    [
+        ({}, "one of the keys url, call and do is missing"),
+        ({"do": "a b"}, "do: found a string; expected a string that must match pattern"),
+        ({"do": "thumbnail", "with": []}, "with: found an array; expected an object"),
+        ({"do": "thumbnail", "json": None}, "json: belongs to a call over HTTP; the arguments of a handler stand in"),
+        ({"do": "thumbnail", "cache": "5m"}, "cache: belongs to a call over HTTP"),
+        ({"do": "thumbnail", "method": "GET"}, "method: belongs to a call over HTTP"),
+    ],
+)
+def test_a_job_for_a_handler_says_nothing_about_http(job: dict[str, Any], sentence: str) -> None:
+    assert said(job).startswith(sentence)
+
+
+def test_a_job_for_a_handler_takes_its_attachment_along() -> None:
+    assert parse_object({"do": "thumbnail", "with": {"width": 5}, "file": "photo.png"}).attachments == ("photo.png",)
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     assert said({"atempts": 1, "delay": "x"}) == (
-        "one of the keys url and call is missing. "
+        "one of the keys url, call and do is missing. "
         'delay: "x" is not a duration; write "30s", "5m", "2h", "7d", or a number of seconds. '
         'atempts: unknown key; did you mean "attempts"?'
     )
@@ -196,7 +217,7 @@ def test_a_job_may_not_refer_to_a_credential(text: str) -> None:
 def test_the_schema_serialises_and_names_every_key_that_is_read() -> None:
     schema = json.loads(json.dumps(Job.model_json_schema()))
     assert set(schema["properties"]) == {field.alias or name for name, field in Job.model_fields.items()}
-    assert schema["oneOf"] == [{"required": ["url"]}, {"required": ["call"]}]
+    assert schema["oneOf"] == [{"required": ["url"]}, {"required": ["call"]}, {"required": ["do"]}]
     assert schema["additionalProperties"] is False
     assert "json" in schema["properties"]
 
@@ -215,7 +236,7 @@ def test_no_value_raises_anything_but_invalid(job: dict[str, Any]) -> None:
     for written in (job, {"url": URL} | job):
         with suppress(Invalid):
             parsed = parse_object(written)
-            assert parsed.url or parsed.call
+            assert parsed.url or parsed.call or parsed.do
 
 
 @given(st.binary(max_size=60))
