@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from inboxd.jobs.faults import Invalid
+from inboxd.jobs.faults import Invalid, Reprocess
 from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Method, Pairs, Url
 from inboxd.jobs.findings import JSON, Finding, findings
 from inboxd.jobs.template import checked_expression, secrets
@@ -118,7 +118,7 @@ class Part(BaseModel):
 class Trace(BaseModel):
     """What happened to a job before now; the daemon writes it into deferred and failed files.
 
-    `tried` counts the attempts of the round under way; `attempts` lists all that were ever made.
+    `tried` counts the attempts since it was dropped, in all rounds; `attempts` lists all that were ever made.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -156,6 +156,7 @@ class Job(BaseModel):
     # How long and how often.
     attempts: int | None = Field(None, ge=1, le=1000)
     timeout: Duration | None = Field(None, gt=0)
+    reprocess: Reprocess | None = Field(None, description="whole new rounds when the attempts of one are used up")
     not_before: Instant | None = None
     delay: Duration | None = None
     expires: Duration | None = None

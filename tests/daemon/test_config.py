@@ -131,10 +131,6 @@ def test_an_unknown_key_is_told_with_the_nearest_known_one(text: str, told: str)
     [
         ("[gateway]\nprivate = false", "1: gateway: [gateway] is not supported by this version"),
         ("handlers = []", "1: handlers: this key is not supported by this version"),
-        (
-            '[defaults]\nreprocess = { after = "1h" }',
-            "2: defaults.reprocess: [defaults.reprocess] is not supported by this version",
-        ),
     ],
 )
 def test_what_a_later_version_will_know_is_refused_in_words(text: str, told: str) -> None:
