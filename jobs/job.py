@@ -28,6 +28,7 @@ from pydantic import (
 from inboxd.jobs.faults import Invalid, Reprocess
 from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Method, Pairs, Url
 from inboxd.jobs.findings import JSON, Finding, findings
+from inboxd.jobs.followers import CallbackField, Followers, Names, Tree, check_followers
 from inboxd.jobs.template import checked_expression, secrets
 from inboxd.jobs.units import Duration, Statuses
 
@@ -38,7 +39,7 @@ KINDS = ("url", "call")
 _NOT_FOR_JOBS = "${secret:…} is for the config; a job names a call, or a URL of an API, which has its credentials"
 _NOTHING_ASKED = f"one of the keys {' and '.join(KINDS)} is missing"
 # Words of the format that a later version will understand; told apart from a slip of the pen.
-PLANNED = frozenset({"do", "queue", "publish", "then", "for_each", "otherwise", "after", "callback"})
+PLANNED = frozenset({"do", "queue", "publish"})
 
 _MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -165,6 +166,13 @@ class Job(BaseModel):
     ok: Statuses | None = None
     cache: CacheField | None = None
     select: Selection | None = Field(None, description="JMESPath: what of the answer becomes its value")
+    # Those that follow it, those that it follows, and whom to tell.
+    then: Followers | None = Field(None, description="jobs that run when this one is done, with ${parent.…} filled")
+    otherwise: Followers | None = Field(None, description="jobs that run when this one did not end well")
+    for_each: Selection | None = Field(None, description="of a follower: one job for each item of its parent's answer")
+    after: Names | None = Field(None, description="names of jobs that must be done before, dropped earlier or later")
+    callback: CallbackField | None = Field(None, description="a URL that is told how this job has ended")
+    tree: Tree | None = Field(None, description="written by the daemon into jobs that follow others")
     trace: Trace | None = Field(None, description="written by the daemon into deferred and failed files")
 
     @model_validator(mode="after")
@@ -252,12 +260,17 @@ def parse_object(value: Any) -> Job:
     if not isinstance(value, dict):
         raise Invalid(f"expected a JSON object, found {JSON.get(type(value), 'something else')}")
     try:
-        return Job.model_validate(value)
+        job = Job.model_validate(value)
     except ValidationError as error:
         told = [_sentence(finding) for finding in findings(error, value, Job)]
         if not any(kind in value for kind in KINDS):
             told = list(dict.fromkeys([_NOTHING_ASKED, *told]))
         raise Invalid(". ".join(told)) from None
+    if job.for_each is not None:
+        raise Invalid("for_each: expected only in a job within then or otherwise, for it speaks of a parent's answer")
+    if job.then or job.otherwise:
+        check_followers(value, Job)
+    return job
 
 
 def _finite(text: str) -> float:
