@@ -250,8 +250,14 @@ class House:
 
     @property
     def idle(self) -> bool:
-        """Tell whether all that can be done now is done."""
-        return self.intake.idle and self.client.queue.held == 0 and self.outbox.idle
+        """Tell whether all that can be done now is done.
+
+        Each sets the next to work, in a circle: intake, client, outbox, and the intake again with what follows from an
+        answer. So nothing is left to do only if the intake has not even looked while the others were looked at.
+        """
+        turns, intake = self.intake.turns, self.intake
+        nothing = intake.idle and self.client.queue.held == 0 and self.outbox.idle
+        return nothing and intake.idle and intake.turns == turns
 
     def turn(self, now: float) -> None:
         """Make one round of the main thread at `now` (wall time)."""
