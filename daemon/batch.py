@@ -34,6 +34,7 @@ from inboxd.jobs.job import Job, parse
 from inboxd.jobs.lanes import BATCH_SHARE, LaneFull
 from inboxd.jobs.result import Answer, isotime
 from inboxd.jobs.task import Postponed
+from inboxd.jobs.tree import alone
 
 log = logging.getLogger("inboxd.batch")
 
@@ -207,7 +208,7 @@ class Batch:
     def _parse(self, line: Line) -> Job:
         if len(line.data) > self._worker.max_job and not line.data.endswith(b"\n"):
             raise Invalid(f"the line is longer than {self._worker.max_job} bytes")
-        return plain(parse(line.data), self._worker.client.apis)
+        return plain(alone(parse(line.data)), self._worker.client.apis)
 
     # -- answering: on the workers' threads, then on the outbox's ------------------------------------------
 

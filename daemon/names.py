@@ -61,9 +61,7 @@ def is_job(filename: str) -> bool:
 def new_claim(filename: str) -> Claim:
     """Make the claim of a file that lies in the inbox."""
     name, kind = os.path.splitext(filename)
-    retried = _RETRIED.fullmatch(name)
-    name = retried["name"] if retried else name
-    kind = kind.lower()
+    name, kind = bare(name), kind.lower()
     return Claim(_storable(name), uuid7(), kind, trouble(name, in_tree=kind == ".json"), fresh=True)
 
 
@@ -128,6 +126,17 @@ def trouble(name: str, *, in_tree: bool = False) -> str | None:
     if not name.isprintable():
         return "the name is not printable UTF-8; rename the file"
     return None
+
+
+def bare(stem: str) -> str:
+    """Give NAME for NAME~r2, which is what a second answer or a second failure of NAME is called."""
+    retried = _RETRIED.fullmatch(stem)
+    return retried["name"] if retried else stem
+
+
+def is_below(name: str, above: str) -> bool:
+    """Tell whether a job of this name stands in the tree below one that is called `above`."""
+    return name.startswith(f"{above}~") and _IN_TREE.fullmatch(name, len(above)) is not None
 
 
 def root(name: str) -> str:

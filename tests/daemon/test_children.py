@@ -18,7 +18,7 @@ from tests.spoolkit import Asked, Bench, Crash, CrashingDisk
 
 GOOD, BAD, HOOK = "http://api.test/good", "http://api.test/failing", "http://api.test/hook"
 # How many operations on names a power cut leaves; None is a crash of the process alone.
-CUTS = (None, 0, 1, 2, 3, 5, sys.maxsize)
+CUTS = (None, 0, 1, 3, sys.maxsize)
 PLACES = ("inbox", "active", "deferred", "state/staged")
 
 
