@@ -280,6 +280,7 @@ class Batch:
     def settled(self) -> None:
         """Tell the intake when the batch is over."""
         if self.finished:
+            self._worker.ties.after.settled(self.claim.name)
             self._worker.wake()
 
     def _finish(self) -> None:
@@ -297,6 +298,8 @@ class Batch:
     def _sum_up(self) -> None:
         """Stage what the batch leaves behind beside its answers."""
         paths = [self._spool.stage(self.claim, SUMMARY, self._summary())]
+        status = "failed" if self._counts.total() > self._counts["done"] else "done"
+        paths += self._worker.ties.after.stage(self.claim.name, status, "")
         if self._counts.total() > self._counts["done"]:
             paths.append(self._spool.stage_lines(self.claim, LINES + FAILED, self._failed_lines()))
         self._size = self._spool.append_part(self.claim, PART, b"", self._size)

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from inboxd.daemon.after import After
 from inboxd.daemon.names import TOKEN, Claim
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.ids import uuid7
@@ -36,12 +37,19 @@ class Children:
     claim: Claim
     job: Job
     born: Callable[[Claim], None]
+    after: After
     staged: list[str] = field(default_factory=list)
 
     def stage(self, answer: bytes) -> list[str]:
         """Write everything that follows from the JSON of an answer; gives the paths, to be synced."""
         self.staged = stage(self.spool, self.claim, self.job, orjson.loads(answer))
-        return [os.path.join(self.spool.staged, filename) for filename in self.staged]
+        notes = [path for filename in self.staged for path in self._note(filename)]
+        return [*notes, *(os.path.join(self.spool.staged, filename) for filename in self.staged)]
+
+    def _note(self, filename: str) -> list[str]:
+        """Note the end of a child that will not run, where somebody waits for it."""
+        child, runs = _read(filename, self.claim.name)
+        return [] if runs else self.after.stage(child.name, "skipped", f"it follows {self.claim.name}")
 
     def publish(self) -> None:
         """Put all of it to its places; the job has left active/."""
@@ -53,6 +61,8 @@ class Children:
             child, runs = _read(filename, self.claim.name)
             if runs:
                 self.born(child)
+            else:
+                self.after.settled(child.name)
 
 
 def stage(spool: Spool, claim: Claim, job: Job, answer: dict[str, Any]) -> list[str]:

@@ -28,6 +28,7 @@ from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.recovery import recover
 from inboxd.daemon.rounds import Rounds
 from inboxd.daemon.spool import Spool, SpoolError
+from inboxd.daemon.ties import Ties
 from inboxd.daemon.wishes import Wishes
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.client import ApiClient
@@ -102,6 +103,7 @@ class House:
         self.crew.tallies = self.client.queue.tallies
         self._restore_lanes()
         deferred = Deferred(spool)
+        self.ties = Ties(spool, clock, self._on_return(deferred), config.remember)
         worker = Worker(
             spool,
             self.client,
@@ -114,6 +116,7 @@ class House:
             wake=self._on_room,
             crew=self.crew,
             tallies=self.client.queue.tallies,
+            ties=self.ties,
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self._tell_missing_secrets()
@@ -268,6 +271,8 @@ class House:
         if self._reload_wanted:
             self._reload_wanted = False
             self._reload()
+        with contextlib.suppress(OSError):
+            self.ties.after.turn(now)
         self.rounds.turn(now)
 
     def _restore_lanes(self) -> None:

@@ -134,6 +134,14 @@ def bare(stem: str) -> str:
     return retried["name"] if retried else stem
 
 
+def and_above(name: str) -> Iterator[str]:
+    """Give the name of a job, and those of the jobs above it in its tree."""
+    yield name
+    while name != root(name):
+        name = name.rpartition("~")[0]
+        yield name
+
+
 def is_below(name: str, above: str) -> bool:
     """Tell whether a job of this name stands in the tree below one that is called `above`."""
     return name.startswith(f"{above}~") and _IN_TREE.fullmatch(name, len(above)) is not None

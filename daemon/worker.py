@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO
 
-from inboxd.daemon.children import Children
 from inboxd.daemon.crew import Crew
 from inboxd.daemon.inflight import CRASHES
 from inboxd.daemon.lines import is_array
 from inboxd.daemon.names import LONGEST_NAME, TILDE, Claim, is_job
 from inboxd.daemon.outbox import Outbox
-from inboxd.daemon.settlement import BODY, Answered, Consequence, Deferred
+from inboxd.daemon.settlement import BODY, Answered, Deferred
 from inboxd.daemon.spool import Spool, Unfit
+from inboxd.daemon.ties import Held, Ties
 from inboxd.jobs.calls import plain
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
@@ -33,7 +33,7 @@ from inboxd.jobs.lanes import FILE_SHARE
 from inboxd.jobs.result import Answer, Attempt, Problem, Status, isotime
 from inboxd.jobs.tally import Tallies
 from inboxd.jobs.task import Errand, Postponed
-from inboxd.jobs.tree import has_followers, longest_suffix
+from inboxd.jobs.tree import longest_suffix
 
 log = logging.getLogger("inboxd.worker")
 
@@ -75,6 +75,7 @@ class Worker:
     quiet: float
     note: Callable[[str, float], None]
     wake: Callable[[], None]
+    ties: Ties
     crew: Crew | None = None
     tallies: Tallies = field(default_factory=Tallies)
     # Tokens of jobs that somebody takes back; whoever is told so keeps it up to date.
@@ -96,9 +97,15 @@ class Worker:
         trace = job.trace
         attempts = list(trace.attempts) if trace else []
         errand = self.errand(claim, job, claim.token, attempts, trace.tried if trace else 0, FILE_SHARE)
-        ended = self.ended_before(errand, now)
-        if ended is not None:
-            self.settle(claim, job.attachments, ended, job)
+        try:
+            known = self.ended_before(errand, now) or self.ties.hold(claim, job, errand, now)
+        except Held:
+            return
+        except Invalid as error:
+            self.reject(claim, error, now, job)
+            return
+        if known is not None:
+            self.settle(claim, job.attachments, known, job)
             return
         self.one_at_a_time(errand, now)
         future = self.client.submit(job, errand)
@@ -251,19 +258,10 @@ class Worker:
         """Hand the answer of a file over to the outbox; what follows from it is in the `job`."""
         answer.name = claim.name
         answer.claim = claim.token
+        answer.root = job.tree.root if job is not None and job.tree is not None else None
         self.count(answer)
-        self.outbox.put(Answered(self.spool, claim, answer, attachments, self._consequences(claim, answer, job)))
-
-    def _consequences(self, claim: Claim, answer: Answer, job: Job | None) -> list[Consequence]:
-        """Give what else the end of a job leads to."""
-        if job is None:
-            return []
-        if job.tree is not None:
-            answer.root = job.tree.root
-        return [Children(self.spool, claim, job, self._born)] if has_followers(job) else []
-
-    def _born(self, child: Claim) -> None:
-        self._deferred(child.filename, self.clock.wall())
+        consequences = self.ties.consequences(claim, job, answer)
+        self.outbox.put(Answered(self.spool, claim, answer, attachments, consequences))
 
     def count(self, answer: Answer) -> None:
         """Count an answer for its API; one that never came so far for none."""

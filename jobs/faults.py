@@ -21,6 +21,7 @@
         ├── Cancelled        `cancelled`  somebody took the job back
         ├── Poisoned         `poisoned`   the daemon crashed too often in the middle of it
         ├── Interrupted      `interrupted` stopped before the call had ended
+        ├── Skipped          `skipped`    another job that had to be done before was not
         └── Internal         `internal`   our own mistake; please report it
 
 Deciding is separate from failing: `decide` turns a fault and the number of the attempt into a value.
@@ -192,6 +193,12 @@ class Interrupted(Permanent):
     """The call was still running when everything had to stop."""
 
     kind = "interrupted"
+
+
+class Skipped(Permanent):
+    """One that had to be done before has not ended well."""
+
+    kind = "skipped"
 
 
 class Internal(Permanent):

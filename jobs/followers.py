@@ -21,7 +21,7 @@ from inboxd.jobs.units import Duration
 DEEPEST = 8
 # Of one `for_each`: its children are written at once, and everybody's answers wait meanwhile.
 MOST_ITEMS = 1000
-# In characters, as a file's.
+# In bytes, as a file's.
 LONGEST_NAME = 255
 # The names that gaps may begin with; `item` only within a `for_each`.
 KIN = frozenset({"parent", "root"})
@@ -91,7 +91,7 @@ CallbackField = Annotated[Callback, BeforeValidator(_callback)]
 
 
 def _plain(name: str) -> str:
-    if not name or "/" in name or len(name) > LONGEST_NAME or not name.isprintable():
+    if not name.isprintable() or name.startswith(".") or "/" in name or not 0 < len(name.encode()) <= LONGEST_NAME:
         raise ValueError("expected names of jobs, as their files are called without the ending")
     return name
 

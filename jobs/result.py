@@ -262,6 +262,7 @@ def answer_schema() -> dict[str, Any]:
             "line": count,
             "claim": text,
             "root": text,
+            "repeats": text,
             "status": {"enum": list(get_args(Status))},
             "api": text,
             "request": {"type": "object", "properties": {"method": text, "url": text}},

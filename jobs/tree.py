@@ -55,6 +55,9 @@ class _Parent:
 
 def follow(job: Job, answer: Answer) -> Iterator[Child]:
     """Give everything that follows from `answer`, the JSON of the job's answer file."""
+    if "repeats" in answer:
+        # All that follows has followed already, from the answer that is given here again.
+        return
     then, otherwise = job.then or [], job.otherwise or []
     shown, tree = document(answer), job.tree
     root = tree.root if tree is not None else answer["claim"]
