@@ -89,7 +89,10 @@ def test_without_defaults_an_api_has_the_policy_of_the_library() -> None:
         (SHOP + 'auth = "basic"', "3: api.shop.auth: found a string; expected a table"),
         (
             SHOP + 'auth = { bearer = "x", basic = { user = "a", password = "b" } }',
-            "3: api.shop.auth: expected one of basic, bearer, header, query, oauth2, use; found basic and bearer",
+            (
+                "3: api.shop.auth: expected one of basic, bearer, header, query, oauth2, webhook, use; "
+                "found basic and bearer"
+            ),
         ),
         (
             SHOP + 'headers.X-Key = "${secret:a b}"',
