@@ -23,7 +23,7 @@ from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.settlement import BODY, Answered, Deferred
 from inboxd.daemon.spool import Spool, Unfit
 from inboxd.daemon.ties import Held, Ties
-from inboxd.jobs.calls import plain
+from inboxd.jobs.calls import check, plain
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.faults import Cancelled, Fault, Interrupted, Invalid, Poisoned
@@ -33,7 +33,7 @@ from inboxd.jobs.lanes import FILE_SHARE
 from inboxd.jobs.result import Answer, Attempt, Problem, Status, isotime
 from inboxd.jobs.tally import Tallies
 from inboxd.jobs.task import Errand, Postponed
-from inboxd.jobs.tree import longest_suffix
+from inboxd.jobs.tree import longest_suffix, named_calls
 
 log = logging.getLogger("inboxd.worker")
 
@@ -139,18 +139,20 @@ class Worker:
             raise
         if isinstance(value, list):
             raise IsArray
-        return self._rooted(claim, plain(parse_object(value), self.client.apis))
-
-    @staticmethod
-    def _rooted(claim: Claim, job: Job) -> Job:
-        """Check that the name of a job is its own to have, and leaves room for the names of those below it."""
-        if "~" in claim.name and job.tree is None:
-            raise Unfit(TILDE)
-        if job.tree is None and (job.then or job.otherwise or job.callback):
-            most = LONGEST_NAME - longest_suffix(job)
-            if len(os.fsencode(claim.name)) > most:
-                raise Unfit(f"the name is longer than {most} bytes, which this tree's names need; rename the file")
+        job = plain(parse_object(value), self.client.apis)
+        if job.tree is None:
+            self._check_root(claim, job)
         return job
+
+    def _check_root(self, claim: Claim, job: Job) -> None:
+        """Check that a job's name is its own to have and leaves room for those below it, whose calls there must be."""
+        if "~" in claim.name:
+            raise Unfit(TILDE)
+        most = LONGEST_NAME - longest_suffix(job)
+        if len(os.fsencode(claim.name)) > most:
+            raise Unfit(f"the name is longer than {most} bytes, which this tree's names need; rename the file")
+        for name, arguments in named_calls(job):
+            check(name, arguments, self.client.apis)
 
     def attach(self, claim: Claim, names: tuple[str, ...], now: float) -> None:
         """Take a job's attachments out of the inbox; raises NotYet, or Invalid when one is not there, or Unfit."""

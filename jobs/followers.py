@@ -106,7 +106,7 @@ def check_followers(job: Mapping[str, Any], model: type[BaseModel], known: froze
             try:
                 _check(spec, model, known)
             except (Invalid, TemplateError) as error:
-                raise Invalid(f"{key}.{number}.{error}") from None
+                raise Invalid(f"{key}.{number}: {error}") from None
 
 
 def _check(spec: Mapping[str, Any], model: type[BaseModel], known: frozenset[str]) -> None:

@@ -8,7 +8,7 @@ crashed between the answer and the children makes just these children again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from inboxd.jobs.findings import JSON
 from inboxd.jobs.followers import LATER, MOST_ITEMS, Callback
 from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.result import Problem, Status
-from inboxd.jobs.template import TemplateError, fill, select
+from inboxd.jobs.template import TemplateError, fill, names, select
 
 # Statuses after which `otherwise` runs; a job that was skipped or cancelled never had its chance.
 FAILURES = frozenset({"failed", "rejected", "expired"})
@@ -89,6 +89,17 @@ def _longest(spec: Spec) -> int:
         count = f".{MOST_ITEMS}" if "for_each" in below else ""
         lengths.append(len(f"~{number}{count}") + _longest(below))
     return max(lengths)
+
+
+def named_calls(job: Job) -> Iterator[tuple[str, Collection[str]]]:
+    """Give the named calls in the tree below a job, with the names of their arguments, as far as they are known."""
+    below = [*(job.then or ()), *(job.otherwise or ())]
+    while below:
+        spec = below.pop()
+        below += [*(spec.get("then") or ()), *(spec.get("otherwise") or ())]
+        name, arguments = spec.get("call"), spec.get("with", {})
+        if isinstance(name, str) and isinstance(arguments, dict) and not names(name):
+            yield name, arguments.keys()
 
 
 def alone(job: Job) -> Job:
