@@ -88,14 +88,16 @@ class Ties:
 
     def consequences(self, claim: Claim, job: Job | None, answer: Answer) -> list[Consequence]:
         """Give what else the end of a job leads to; without a `job` it was none."""
-        found: list[Consequence] = []
-        if self.after.busy:
-            found.append(Ended(self.after, claim.name, answer.status, answer.error.message if answer.error else ""))
+        found = self.ended(claim.name, answer.status, answer.error.message if answer.error else "")
         if job is not None and has_followers(job):
             found.append(Children(self._spool, claim, job, self._born, self.after))
         if job is not None and job.id is not None and job.tree is None and not isinstance(answer, Repeated):
             found.append(Remembered(self._repeats, claim, answer, self._clock.wall()))
         return found
+
+    def ended(self, name: str, status: str, message: str) -> list[Consequence]:
+        """Give what the end of any job leads to: if somebody waits for anything, it may be this."""
+        return [Ended(self.after, name, status, message)] if self.after.busy else []
 
     def _born(self, child: Claim) -> None:
         self._go_on(child.filename)
