@@ -8,14 +8,13 @@ staged in the same way as the answer that it gets. Nothing of it counts before t
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from inboxd.daemon.after import After
 from inboxd.daemon.names import TOKEN, Claim
@@ -42,7 +41,7 @@ class Children:
 
     def stage(self, answer: bytes) -> list[str]:
         """Write everything that follows from the JSON of an answer; gives the paths, to be synced."""
-        self.staged = stage(self.spool, self.claim, self.job, orjson.loads(answer))
+        self.staged = stage(self.spool, self.claim, self.job, json.loads(answer))
         notes = [path for filename in self.staged for path in self._note(filename)]
         return [*notes, *(os.path.join(self.spool.staged, filename) for filename in self.staged)]
 
@@ -73,10 +72,15 @@ def stage(spool: Spool, claim: Claim, job: Job, answer: dict[str, Any]) -> list[
     for child in follow(job, answer):
         token = child_token(claim.token, child.suffix, at)
         filename = f"{claim.token}{child.suffix}~{token}{ENDED if child.job is None else CHILD}"
-        data = _answer(claim.name, child, token, root, at) if child.job is None else orjson.dumps(child.job)
+        data = _answer(claim.name, child, token, root, at) if child.job is None else _written(child.job)
         spool.disk.write(os.path.join(spool.staged, filename), data + b"\n")
         filenames.append(filename)
     return filenames
+
+
+def _written(job: dict[str, Any]) -> bytes:
+    """Write a job as ASCII: numbers of any size and halves of characters, which others wrote, must come through."""
+    return json.dumps(job, separators=(",", ":")).encode()
 
 
 def _answer(name: str, child: Child, token: str, root: str, at: float) -> bytes:

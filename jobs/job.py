@@ -166,7 +166,6 @@ class Job(BaseModel):
     ok: Statuses | None = None
     cache: CacheField | None = None
     select: Selection | None = Field(None, description="JMESPath: what of the answer becomes its value")
-    # Those that follow it, those that it follows, and whom to tell.
     then: Followers | None = Field(None, description="jobs that run when this one is done, with ${parent.…} filled")
     otherwise: Followers | None = Field(None, description="jobs that run when this one did not end well")
     for_each: Selection | None = Field(None, description="of a follower: one job for each item of its parent's answer")
@@ -243,8 +242,9 @@ def load(data: bytes) -> Any:
         raise Invalid("the file is empty; expected a JSON object")
     try:
         value = _STRICT.decode(text)
-        # Escaped, it would not be seen in the text.
-        if ("${secret:" in text or "\\u" in text) and secrets(value):
+        # Escaped, it would not be seen in the text. In a job that follows others it is only what a server sent.
+        follows = isinstance(value, dict) and "tree" in value
+        if ("${secret:" in text or "\\u" in text) and not follows and secrets(value):
             raise Invalid(_NOT_FOR_JOBS)
         return value
     except json.JSONDecodeError as error:
@@ -268,8 +268,7 @@ def parse_object(value: Any) -> Job:
         raise Invalid(". ".join(told)) from None
     if job.for_each is not None:
         raise Invalid("for_each: expected only in a job within then or otherwise, for it speaks of a parent's answer")
-    if job.then or job.otherwise:
-        check_followers(value, Job, KIN.union(job.tree.known if job.tree is not None else ()))
+    check_followers(value, Job, KIN.union(job.tree.known) if job.tree is not None else KIN)
     return job
 
 

@@ -136,7 +136,7 @@ def _run(specs: Sequence[Spec], first: int, parent: _Parent) -> Iterator[Child]:
         for count, item in enumerate(items, 1):
             yield from _born(spec, f"{suffix}.{count}", _Parent(parent.id, parent.root, {**parent.scope, "item": item}))
         if not items:
-            why = Problem("skipped", f"for_each: {spec['for_each']!r} gave no items")
+            why = _problem("skipped", f"for_each: {spec['for_each']!r} gave no items")
             yield from _skip([spec], "", parent.id, why, first=number)
 
 
@@ -173,9 +173,8 @@ def _asked_for(later: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[str, 
 
 def _unborn(spec: Spec, suffix: str, parent: _Parent, message: str) -> Iterator[Child]:
     """Give the end of a child that could not be made, and of those below it."""
-    problem = Problem("invalid", message)
-    yield Child(suffix, _id(parent.id, suffix), status="rejected", problem=problem)
-    why = Problem("skipped", f"its parent was rejected: {message}")
+    yield Child(suffix, _id(parent.id, suffix), status="rejected", problem=_problem("invalid", message))
+    why = _problem("skipped", f"its parent was rejected: {message}")
     yield from _skip(spec.get("then") or (), suffix, parent.id, why)
 
 
@@ -200,6 +199,11 @@ def _reason(answer: Answer) -> Problem:
 
 
 _ENDED = {"failed": "failed", "rejected": "was rejected", "expired": "expired", "cancelled": "was cancelled"}
+
+
+def _problem(kind: str, message: str) -> Problem:
+    """Make a problem of words that strangers may have had a hand in; a fault's are fit for an answer."""
+    return Problem(kind, Invalid(message).message)
 
 
 def _id(parent: str, suffix: str) -> str | None:

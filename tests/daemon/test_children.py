@@ -139,3 +139,24 @@ def test_a_child_has_the_same_token_whenever_it_is_made_and_no_other_has_it() ->
     assert child_token(parent, "~1", at) == child_token(parent, "~1", at)
     assert len({child_token(parent, suffix, at) for suffix in ("~1", "~2", "~1~1", "~callback")}) == 4
     assert time_of(child_token(parent, "~1", at)) == at
+
+
+@pytest.mark.parametrize("body", [b"123456789012345678901234567890", b'"${secret:x} ${parent.id}"', b'[1.5, {"a": [null]}]'])
+def test_whatever_a_server_sent_comes_through_to_those_that_follow(tmp_path: Path, body: bytes) -> None:
+    bench = Bench(tmp_path)
+    bench.drop("t.json", json.dumps({"url": GOOD, "then": [{"url": GOOD, "json": "${parent.json}"}], "callback": HOOK}))
+    bench.take_all()
+    bench.client.answer(bench.client.asked[0], body=body)
+    bench.outbox.commit()
+    for filename in bench.names("deferred"):
+        claim = bench.spool.reclaim(filename)
+        assert claim is not None
+        bench.worker.take(claim, bench.clock.wall())
+        # As one that had to wait, too.
+        bench.client.postpone(bench.client.asked[-1], 60.0)
+        bench.outbox.commit()
+        claim = bench.spool.reclaim(filename)
+        assert claim is not None
+        bench.worker.take(claim, bench.clock.wall())
+    sent = [one.job.json_body for one in bench.client.asked]
+    assert [one["data"] if isinstance(one, dict) else one for one in sent] == [json.loads(body)] * 2

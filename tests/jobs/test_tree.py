@@ -245,3 +245,9 @@ def test_without_a_folder_a_job_stands_alone(key: str, value: Any) -> None:
 )
 def test_the_longest_name_in_a_tree_is_known_before(job: dict[str, Any], longest: str) -> None:
     assert longest_suffix(parse_object({"url": URL, **job})) == len(longest)
+
+
+def test_half_a_character_in_an_expression_ends_its_child_in_words_that_can_be_written() -> None:
+    found = children({"then": [{"url": URL, "json": 'a${parent."\\ud800"}'}]}, body=1)
+    assert found["~1"].problem is not None
+    found["~1"].problem.message.encode()
