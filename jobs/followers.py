@@ -99,7 +99,14 @@ def _plain(name: str) -> str:
 Names = Annotated[list[Annotated[str, AfterValidator(_plain)]], Field(max_length=1000)]
 
 
-def check_followers(job: Mapping[str, Any], model: type[BaseModel], known: frozenset[str] = KIN) -> None:
+def check_first(job: Mapping[str, Any], model: type[BaseModel], tree: Tree | None) -> None:
+    """Check a job that is no follower in another any more, and those below it; raises Invalid."""
+    if "for_each" in job:
+        raise Invalid("for_each: expected only in a job within then or otherwise, for it speaks of a parent's answer")
+    check_followers(job, model, KIN.union(tree.known) if tree is not None else KIN)
+
+
+def check_followers(job: Mapping[str, Any], model: type[BaseModel], known: frozenset[str]) -> None:
     """Check the followers in a job, and theirs, as far as that goes before their gaps are filled; raises Invalid."""
     for key in ("then", "otherwise"):
         for number, spec in enumerate(job.get(key) or ()):

@@ -28,7 +28,7 @@ from pydantic import (
 from inboxd.jobs.faults import Invalid, Reprocess
 from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Method, Pairs, Url
 from inboxd.jobs.findings import JSON, Finding, findings
-from inboxd.jobs.followers import KIN, CallbackField, Followers, Names, Tree, check_followers
+from inboxd.jobs.followers import CallbackField, Followers, Names, Tree, check_first
 from inboxd.jobs.template import checked_expression, secrets
 from inboxd.jobs.units import Duration, Statuses
 
@@ -266,9 +266,7 @@ def parse_object(value: Any) -> Job:
         if not any(kind in value for kind in KINDS):
             told = list(dict.fromkeys([_NOTHING_ASKED, *told]))
         raise Invalid(". ".join(told)) from None
-    if job.for_each is not None:
-        raise Invalid("for_each: expected only in a job within then or otherwise, for it speaks of a parent's answer")
-    check_followers(value, Job, KIN.union(job.tree.known) if job.tree is not None else KIN)
+    check_first(value, Job, job.tree)
     return job
 
 

@@ -141,7 +141,9 @@ def test_a_child_has_the_same_token_whenever_it_is_made_and_no_other_has_it() ->
     assert time_of(child_token(parent, "~1", at)) == at
 
 
-@pytest.mark.parametrize("body", [b"123456789012345678901234567890", b'"${secret:x} ${parent.id}"', b'[1.5, {"a": [null]}]'])
+@pytest.mark.parametrize(
+    "body", [b"123456789012345678901234567890", b'"${secret:x} ${parent.id}"', b'[1.5, {"a": [null]}]']
+)
 def test_whatever_a_server_sent_comes_through_to_those_that_follow(tmp_path: Path, body: bytes) -> None:
     bench = Bench(tmp_path)
     bench.drop("t.json", json.dumps({"url": GOOD, "then": [{"url": GOOD, "json": "${parent.json}"}], "callback": HOOK}))
