@@ -98,13 +98,19 @@ def publish(spool: Spool, name: str, filenames: Sequence[str]) -> None:
         spool.publish(os.path.join(spool.staged, filename), folder, stem, child.kind)
 
 
+def parent_of(filename: str) -> tuple[str, str] | None:
+    """Give the token of the parent and the suffix of a staged child's file name; None when it is none."""
+    match = _STAGED.fullmatch(filename)
+    return None if match is None else (match["token"], match["kind"])
+
+
 def left_behind(spool: Spool) -> dict[str, list[str]]:
     """Give the names of all staged children by the token of their parent."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for filename in sorted(os.listdir(spool.staged)):
-        match = _STAGED.fullmatch(filename)
-        if match is not None:
-            found[match["token"]].append(filename)
+        parent = parent_of(filename)
+        if parent is not None:
+            found[parent[0]].append(filename)
     return found
 
 
