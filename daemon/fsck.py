@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from inboxd.daemon import names
+from inboxd.daemon import children, names
 from inboxd.daemon.folders import FOLDERS
 from inboxd.daemon.names import Claim
 from inboxd.daemon.recovery import SUFFIXES
@@ -174,7 +174,7 @@ def _staged(filename: str) -> tuple[str, str] | None:
     """Read the name of something staged as token, with the number of a line perhaps, and suffix."""
     suffix = next((suffix for suffix in SUFFIXES if filename.endswith(suffix)), None)
     if suffix is None:
-        return None
+        return children.parent_of(filename)
     token, _, line = filename.removesuffix(suffix).partition(":")
     claim = names.parse(f"x~{token}{SINGLE}")
     if claim is None or (line and (not line.isdecimal() or suffix != BODY)):

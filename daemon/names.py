@@ -20,12 +20,15 @@ LONGEST_NAME = 200
 # Of a folder for sheets, which leaves at least 50 to theirs.
 LONGEST_CALL = 150
 SHEET = ".csv"
+TILDE = 'the name holds a "~", which is kept for the names that inboxd makes; rename the file'
 
-_TOKEN = r"(?P<token>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+TOKEN = r"(?P<token>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+# What the name of a job that follows others has after that of its tree's first job.
+_IN_TREE = re.compile(r"(?:~(?:[1-9]\d*(?:\.[1-9]\d*)?|callback))+\Z")
 # A sheet's kind holds the name of its call, so that nothing but the file's own name has to survive a crash.
-_CLAIMED = re.compile(rf"(?P<name>.+)~{_TOKEN}(?P<kind>\.jsonl?|~[^~]+\.csv)(?P<lines>)", re.DOTALL)
-_ATTACHED = re.compile(rf"~{_TOKEN}@(?P<name>.+)", re.DOTALL)
-_PART = re.compile(rf"\.(?P<name>.+)~{_TOKEN}(?P<kind>~[^~]+\.csv)?(?P<lines>\.jsonl)\.part", re.DOTALL)
+_CLAIMED = re.compile(rf"(?P<name>.+)~{TOKEN}(?P<kind>\.jsonl?|~[^~]+\.csv)(?P<lines>)", re.DOTALL)
+_ATTACHED = re.compile(rf"~{TOKEN}@(?P<name>.+)", re.DOTALL)
+_PART = re.compile(rf"\.(?P<name>.+)~{TOKEN}(?P<kind>~[^~]+\.csv)?(?P<lines>\.jsonl)\.part", re.DOTALL)
 # The name under which a job that failed a second time lies in failed/; dropped again, it is NAME once more.
 _RETRIED = re.compile(r"(?P<name>.+)~r\d+", re.DOTALL)
 
@@ -90,10 +93,9 @@ def is_for_sheets(folder: str) -> bool:
 def new_claim(filename: str, call: str | None = None) -> Claim:
     """Make the claim of a file that lies in the inbox, or in its folder for sheets of a `call`."""
     name, kind = os.path.splitext(filename)
-    retried = _RETRIED.fullmatch(name)
-    name = retried["name"] if retried else name
+    name, kind = bare(name), kind.lower()
     if call is None:
-        return Claim(_storable(name), uuid7(), kind.lower(), trouble(name), fresh=True)
+        return Claim(_storable(name), uuid7(), kind, trouble(name, in_tree=kind == ".json"), fresh=True)
     longest = LONGEST_NAME - len(os.fsencode(call))
     kind = f"~{call}{SHEET}"
     return Claim(_storable(name, longest), uuid7(), kind, trouble(name, longest), fresh=True)
@@ -112,7 +114,8 @@ def parse_part(filename: str) -> Claim | None:
 def _claim(match: re.Match[str] | None) -> Claim | None:
     if match is None:
         return None
-    return Claim(match["name"], match["token"], match["kind"] or match["lines"], trouble(match["name"]))
+    name, kind = match["name"], match["kind"] or match["lines"]
+    return Claim(name, match["token"], kind, trouble(name, in_tree=kind == ".json"))
 
 
 def claimed_at(token: str) -> float:
@@ -150,15 +153,39 @@ def stems(name: str, start: int = 2) -> Iterator[str]:
         number += 1
 
 
-def trouble(name: str, longest: int = LONGEST_NAME) -> str | None:
-    """Say what is wrong with a dropped name; None when it is fine."""
-    if "~" in name:
-        return 'the name holds a "~", which is kept for the names that inboxd makes; rename the file'
+def trouble(name: str, longest: int = LONGEST_NAME, *, in_tree: bool = False) -> str | None:
+    """Say what is wrong with a dropped name; None when it is fine. One `in_tree` may be that of a follower."""
+    if "~" in (root(name) if in_tree else name):
+        return TILDE
     if len(os.fsencode(name)) > longest:
         return f"the name is longer than {longest} bytes; rename the file"
     if not name.isprintable():
         return "the name is not printable UTF-8; rename the file"
     return None
+
+
+def bare(stem: str) -> str:
+    """Give NAME for NAME~r2, which is what a second answer or a second failure of NAME is called."""
+    retried = _RETRIED.fullmatch(stem)
+    return retried["name"] if retried else stem
+
+
+def and_above(name: str) -> Iterator[str]:
+    """Give the name of a job, and those of the jobs above it in its tree."""
+    yield name
+    while name != root(name):
+        name = name.rpartition("~")[0]
+        yield name
+
+
+def is_below(name: str, above: str) -> bool:
+    """Tell whether a job of this name stands in the tree below one that is called `above`."""
+    return name.startswith(f"{above}~") and _IN_TREE.fullmatch(name, len(above)) is not None
+
+
+def root(name: str) -> str:
+    """Give the name of the first job of the tree that a job of this name stands in."""
+    return _IN_TREE.sub("", name)
 
 
 def _storable(name: str, longest: int = LONGEST_NAME) -> str:

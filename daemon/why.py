@@ -189,12 +189,22 @@ def _deferred(seen: Seen, now: float) -> str:
     last = trace.attempts[-1] if trace is not None and trace.attempts else None
     if last is not None and last.get("fault"):
         assert trace is not None
-        of = job.attempts if job is not None and job.attempts is not None else seen.api.attempts if seen.api else "?"
-        return f"attempt {trace.tried} of {of} failed ({last['fault']}); the next is at {due}"
+        return f"{_attempt(seen, trace.tried)} failed ({last['fault']}); the next is at {due}"
+    if job is not None and job.after:
+        return f"it comes after {' and '.join(job.after)}, which must be done before"
     if job is not None and job.delay:
         return f"it asked for a delay of {span(job.delay)}: {due}"
     where = f"{seen.api.name} has its share of the jobs in memory" if seen.api else "there is no room in memory"
     return f"{where}; it is looked at again at {due} at the latest"
+
+
+def _attempt(seen: Seen, tried: int) -> str:
+    """Name the last attempt; they are counted over all rounds."""
+    given = seen.job.attempts if seen.job is not None else None
+    of = given if given is not None else seen.api.attempts if seen.api is not None else None
+    if of is None or tried <= of:
+        return f"attempt {tried} of {of or '?'}"
+    return f"attempt {(tried - 1) % of + 1} of {of} in round {(tried - 1) // of + 1}"
 
 
 def _active(seen: Seen, now: float) -> str:  # noqa: PLR0911  # a list of cases reads best as one

@@ -52,6 +52,8 @@ def furnish(spool: Spool) -> None:
     lay(spool, f"state/staged/{tokens[3]}.json", answer("three", tokens[3]))
     lay(spool, f"state/staged/{tokens[4]}.json", answer("four", tokens[4], "failed"))
     lay(spool, f"state/staged/{tokens[4]}.json.failed", JOB % "four")
+    lay(spool, f"state/staged/{tokens[4]}~1~{uuid7()}.child", JOB % "below")
+    lay(spool, f"state/staged/{tokens[4]}~2~1~{uuid7()}.ended", answer("four~2~1", uuid7(), "skipped"))
     lay(spool, "outbox/five.json", answer("five", tokens[5]))
     lay(spool, "outbox/five.body", "body")
     lay(spool, "outbox/six.jsonl", '{"line":1}\n')

@@ -85,9 +85,17 @@ SITUATIONS = {
         Situation("deferred", shop(), JOB | {"trace": TRACE}, age=-300),
         "attempt 2 of 5 failed (server); the next",
     ),
+    "a retry in a later round": (
+        Situation("deferred", shop(), JOB | {"trace": TRACE | {"tried": 7}}, age=-300),
+        "attempt 2 of 5 in round 2 failed (server); the next",
+    ),
     "its own wish": (
         Situation("deferred", shop(), JOB | {"not_before": "2099-01-01T00:00:00Z"}, age=FAR),
         "it asked for not_before",
+    ),
+    "those before": (
+        Situation("deferred", shop(), JOB | {"after": ["a", "b"]}, age=-300),
+        "it comes after a and b, which must be done before",
     ),
     "a delay": (Situation("deferred", shop(), JOB | {"delay": "10m"}, age=-300), "it asked for a delay of 10 m 0 s"),
     "its share": (Situation("deferred", shop(), age=-300), "shop has its share of the jobs in memory"),
