@@ -14,10 +14,10 @@ from pathlib import Path
 
 from bench.manners import dead, drip, fairness, latency, rates
 from bench.rig import ROOT, Late, Outcome
-from bench.survival import batch, burst, kill, stop
+from bench.survival import batch, burst, kill, stop, trees
 
 CHECKS: dict[str, Callable[[Path], Outcome]] = {
-    check.__name__: check for check in (burst, kill, fairness, batch, rates, dead, latency, drip, stop)
+    check.__name__: check for check in (burst, kill, trees, fairness, batch, rates, dead, latency, drip, stop)
 }
 
 

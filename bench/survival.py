@@ -83,6 +83,45 @@ def kill(folder: Path) -> Outcome:
     )
 
 
+def trees(folder: Path) -> Outcome:
+    """A tree of four levels, each job of two of them with 50 children, and a branch that fails; killed three times."""
+    width, kills = 50, 3
+    chance = random.Random()
+    finished: list[tuple[float, set[str]]] = []
+    with Server() as server, Daemon(folder) as daemon:
+        items = f"`{list(range(1, width + 1))}`"
+        leaf = {"url": server.url("/ok/c?ms=5")}
+        second = {"for_each": items, "url": server.url("/ok/b?ms=5"), "then": [leaf]}
+        first = {"for_each": items, "url": server.url("/ok/a?ms=5"), "then": [second]}
+        bad = {"url": server.url("/ok/bad"), "ok": "204", "then": [{**leaf, "then": [leaf]}]}
+        count = 1 + width + 2 * width**2 + 3
+        daemon.drop([("t", {"id": "t", "url": server.url("/ok/t"), "then": [first, bad]})])
+        for number in range(1, kills + 1):
+            share = chance.uniform(number - 0.5, number) / (kills + 1)
+            wait_until(lambda share=share: daemon.count("outbox") >= share * count, "more answers", 120)
+            daemon.kill()
+            ended = {name.removesuffix(".json") for name in daemon.names("outbox")}
+            # A call that the server has taken in may not stand in its list for a moment.
+            time.sleep(0.1)
+            finished.append((time.monotonic(), ended))
+            daemon.start()
+        daemon.wait_for_answers(count, 240)
+        code, _ = daemon.terminate(30)
+        statuses = Counter(answer["status"] for answer in daemon.answers())
+        names = {answer["name"] for answer in daemon.answers()}
+        calls = server.calls()
+        left = [name for where in ("inbox", "active", "deferred") for name in daemon.names(where)]
+    again = sum(call.at > at and call.key in ended for at, ended in finished for call in calls)
+    expected = Counter({"done": count - 3, "failed": 1, "skipped": 2})
+    passed = (statuses, len(names), again, left, code) == (expected, count, 0, [], 0)
+    twice = len(calls) - len({call.key for call in calls})
+    return Outcome(
+        passed,
+        f"{kills} kills; {statuses.total()} answers of {count} ({dict(statuses)}), {len(names)} names; calls of jobs "
+        f"that had ended {again}, of others {twice} again; left behind {len(left)}",
+    )
+
+
 def _name(call: Call) -> str:
     return call.path.split("/")[2].partition("?")[0]
 

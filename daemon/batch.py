@@ -34,6 +34,7 @@ from inboxd.jobs.job import Job, parse
 from inboxd.jobs.lanes import BATCH_SHARE, LaneFull
 from inboxd.jobs.result import Answer, isotime
 from inboxd.jobs.task import Postponed
+from inboxd.jobs.tree import alone
 
 log = logging.getLogger("inboxd.batch")
 
@@ -207,7 +208,7 @@ class Batch:
     def _parse(self, line: Line) -> Job:
         if len(line.data) > self._worker.max_job and not line.data.endswith(b"\n"):
             raise Invalid(f"the line is longer than {self._worker.max_job} bytes")
-        return plain(parse(line.data), self._worker.client.apis)
+        return plain(alone(parse(line.data)), self._worker.client.apis)
 
     # -- answering: on the workers' threads, then on the outbox's ------------------------------------------
 
@@ -279,6 +280,7 @@ class Batch:
     def settled(self) -> None:
         """Tell the intake when the batch is over."""
         if self.finished:
+            self._worker.ties.after.settled(self.claim.name)
             self._worker.wake()
 
     def _finish(self) -> None:
@@ -296,6 +298,8 @@ class Batch:
     def _sum_up(self) -> None:
         """Stage what the batch leaves behind beside its answers."""
         paths = [self._spool.stage(self.claim, SUMMARY, self._summary())]
+        status = "failed" if self._counts.total() > self._counts["done"] else "done"
+        paths += self._worker.ties.after.stage(self.claim.name, status, "")
         if self._counts.total() > self._counts["done"]:
             paths.append(self._spool.stage_lines(self.claim, LINES + FAILED, self._failed_lines()))
         self._size = self._spool.append_part(self.claim, PART, b"", self._size)

@@ -14,6 +14,7 @@ from inboxd.daemon.cli_cache import cache
 from inboxd.daemon.cli_jobs import JOBS
 from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
 from inboxd.daemon.cli_system import SYSTEM
+from inboxd.daemon.cli_tree import tree
 from inboxd.daemon.cli_watch import WATCH
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     """Drop a file, the call gets made."""
 
 
-for command in (*JOBS, *SYSTEM, *WATCH, cache):
+for command in (*JOBS, tree, *SYSTEM, *WATCH, cache):
     main.add_command(command)
 
 

@@ -30,7 +30,7 @@ DEFAULT_FILE = "inboxd.toml"
 
 _MODEL = ConfigDict(extra="forbid", frozen=True, strict=True)
 _WORDS: Mapping[type, str] = {**JSON, dict: "a table", datetime: "a date and time", date: "a date", time: "a time"}
-_PLANNED = frozenset({("gateway",), ("handlers",), ("defaults", "reprocess")})
+_PLANNED = frozenset({("gateway",), ("handlers",)})
 _WITH_SECRETS = {"headers", "auth", "calls"}
 _PATHS = frozenset({"verify", "cert", "key"})
 # How deep the keys lie that are looked for by hand: api.NAME.headers.NAME.
@@ -99,6 +99,7 @@ class Config(BaseModel):
     quiet: Duration = Field(0.5, description="how long a file that does not parse may still be growing")
     rescan: Duration = Field(2.0, gt=0, description="the inbox is read this often, whatever the kernel tells")
     secrets: str | None = Field(None, description='TOML file of name = "value" for ${secret:NAME}, its mode 0600')
+    remember: Duration = Field(3600.0, description="for so long no job is called again under an id that was done")
     owners: list[str] = Field([], description="users whose files are accepted; none named: everybody's")
     defaults: Policy = Field(Policy(), description="how APIs are called that do not say otherwise")
     api: Annotated[dict[str, Api], BeforeValidator(_named)] = Field(

@@ -90,7 +90,7 @@ class Deferred:
 
     def next_due(self, now: float) -> float:
         """Say when to come again."""
-        if self._reading is not None or self._is_through:
+        if self._reading is not None or self._is_through or not self._notes.empty():
             return now
         return min(self._read_again, self._soonest[0][0] if self._soonest else inf)
 

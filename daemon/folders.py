@@ -18,7 +18,13 @@ from inboxd.daemon.names import Claim
 
 # Those that people look into, and all.
 SHOWN = ("inbox", "active", "deferred", "outbox", "failed", "hold")
-FOLDERS = (*SHOWN, "queues", "cache", "state", "state/staged", "state/cancel", "state/put-down", "state/paused")
+FOLDERS = (
+    *SHOWN,
+    "queues",
+    "cache",
+    "state",
+    *(f"state/{name}" for name in ("staged", "cancel", "put-down", "paused", "after", "seen")),
+)
 
 
 LOCK_TRIES, LOCK_PAUSE = 4, 0.05
@@ -172,6 +178,14 @@ class Folders:
     def is_deferred(self, claim: Claim) -> bool:
         """Tell whether there is a version of the job in deferred/."""
         return os.path.lexists(f"{self.deferred}/{claim.filename}")
+
+    def is_pending(self, name: str) -> bool:
+        """Tell whether a job of that name waits or is being carried out."""
+        if any(os.path.lexists(os.path.join(self.inbox, name + kind)) for kind in (".json", ".jsonl")):
+            return True
+        filenames = (filename for folder in (self.active, self.deferred) for filename in os.listdir(folder))
+        claims = (names.parse(filename) for filename in filenames if filename.startswith(f"{name}~"))
+        return any(claim is not None and claim.name == name for claim in claims)
 
     def free_bytes(self) -> int:
         """Bytes that we could still write."""

@@ -7,14 +7,14 @@ to take once more, and for this process to call.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from inboxd.daemon.crew import LONGEST, Crew
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import Asked, Back, Ready
-from inboxd.daemon.settlement import ANSWER, BODY, publish
+from inboxd.daemon.settlement import ANSWER, BODY, Consequence, publish
 from inboxd.daemon.spool import Spool, Unfit
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.ids import time_of
@@ -32,10 +32,12 @@ class Plain:
     claim: Claim
     ready: Ready
     on_log: Callable[[list[str]], None]
+    consequences: Sequence[Consequence]
 
     def stage(self) -> list[str]:
         """Write the answer."""
-        return [self.spool.stage(self.claim, ANSWER, self.ready.data)]
+        noted = [path for consequence in self.consequences for path in consequence.stage(self.ready.data)]
+        return [*noted, self.spool.stage(self.claim, ANSWER, self.ready.data)]
 
     def settle(self) -> None:
         """Take the job out of active/ and publish."""
@@ -46,6 +48,8 @@ class Plain:
         """Log the end of the job."""
         if self.ready.logged:
             self.on_log([self.ready.logged])
+        for consequence in self.consequences:
+            consequence.settled()
 
 
 class Handed:
@@ -65,7 +69,9 @@ class Handed:
         worker = self._worker
         if worker.client.queue.held < BUSY or len(self._pending) >= self._crew.room:
             return False
-        if claim.token in self._ours or claim.token in worker.crashes or claim.trouble is not None:
+        # A name with a ~ is that of a job in a tree, or of none.
+        strange = claim.trouble is not None or "~" in claim.name
+        if claim.token in self._ours or claim.token in worker.crashes or strange:
             self._ours.discard(claim.token)
             return False
         try:
@@ -90,7 +96,8 @@ class Handed:
         worker = self._worker
         for claim, ready in answers:
             if ready.answer is None:
-                worker.outbox.put(Plain(worker.spool, claim, ready, self._crew.on_log))
+                waited_for = worker.ties.ended(claim.name, ready.status, "")
+                worker.outbox.put(Plain(worker.spool, claim, ready, self._crew.on_log, waited_for))
                 continue
             answer = ready.answer
             if ready.body and answer.response is not None:

@@ -29,6 +29,7 @@ from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.recovery import recover
 from inboxd.daemon.rounds import Rounds
 from inboxd.daemon.spool import Spool, SpoolError
+from inboxd.daemon.ties import Ties
 from inboxd.daemon.wishes import Wishes
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.client import ApiClient
@@ -103,6 +104,7 @@ class House:
         self.crew.tallies = self.client.queue.tallies
         self._restore_lanes()
         deferred = Deferred(spool)
+        self.ties = Ties(spool, clock, self._on_return(deferred), config.remember)
         worker = Worker(
             spool,
             self.client,
@@ -115,6 +117,7 @@ class House:
             wake=self._on_room,
             crew=self.crew,
             tallies=self.client.queue.tallies,
+            ties=self.ties,
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self._tell_missing_secrets()
@@ -251,8 +254,14 @@ class House:
 
     @property
     def idle(self) -> bool:
-        """Tell whether all that can be done now is done."""
-        return self.intake.idle and self.client.queue.held == 0 and self.outbox.idle
+        """Tell whether all that can be done now is done.
+
+        Each sets the next to work, in a circle: intake, client, outbox, and the intake again with what follows from an
+        answer. So nothing is left to do only if the intake has not even looked while the others were looked at.
+        """
+        turns, intake = self.intake.turns, self.intake
+        nothing = intake.idle and self.client.queue.held == 0 and self.outbox.idle
+        return nothing and intake.idle and intake.turns == turns
 
     def turn(self, now: float) -> None:
         """Make one round of the main thread at `now` (wall time)."""
@@ -263,6 +272,8 @@ class House:
         if self._reload_wanted:
             self._reload_wanted = False
             self._reload()
+        with contextlib.suppress(OSError):
+            self.ties.after.turn(now)
         self.rounds.turn(now)
 
     def _restore_lanes(self) -> None:

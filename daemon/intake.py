@@ -64,8 +64,7 @@ class Intake:
         self._due: deque[str] = deque()
         self.batches = Batches(worker)
         self._inbox: Entries | None = None
-        self._found_any = False
-        self._found_growing = False
+        self._found_any = self._found_growing = False
         self._has_space = True
         self._check_at = -inf
         self.hints = Hint()
@@ -76,8 +75,7 @@ class Intake:
         self._newest: deque[bytes] = deque(maxlen=NEWEST)
         self.watch = Watch(spool.inbox, self.hint, named=self._newest.extend)
         self.trouble: str | None = None
-        self.idle = False
-        self.turns = 0
+        self.idle, self.turns = False, 0
 
     # -- the thread -----------------------------------------------------------------------------------------
 
@@ -105,10 +103,11 @@ class Intake:
     def hint(self) -> None:
         """Take the watcher's word that something may be in the inbox."""
         self.hints.set()
-        self._wake.set()
+        self.wake()
 
     def wake(self) -> None:
         """Have the next turn at once."""
+        self.idle = False
         self._wake.set()
 
     @property
@@ -119,6 +118,7 @@ class Intake:
     def run(self) -> None:
         """Make turns until stopped."""
         while not self._stopping:
+            self.idle, self.turns = False, self.turns + 1
             self._wake.clear()
             now = self._worker.clock.wall()
             try:
@@ -126,7 +126,6 @@ class Intake:
             except Exception:
                 log.exception("internal error in the intake")
                 again = now + REFUSED
-            self.turns += 1
             self._wake.wait(max(again - now, 0.0))
 
     # -- one turn ---------------------------------------------------------------------------------------------
@@ -149,12 +148,12 @@ class Intake:
             self.trouble = None
         through = room and self._inbox is None and not self.hints.is_set()
         handed = self._handed is not None and self._handed.count > 0
-        self.idle = through and not handed and not self._found_growing and not self._unfinished and self.batches.idle
-        if not room:
-            return min(again, now + WORTH_WAITING)
+        next_due = self._deferred.next_due(now)
+        waits = through and not handed and next_due > now and not self._wake.is_set()
+        self.idle = waits and not self._found_growing and not self._unfinished and self.batches.idle
         if not through:
-            return now
-        return min([again, self._check_at, self._deferred.next_due(now), *(entry[0] for entry in self._unfinished[:1])])
+            return now if room else min(again, now + WORTH_WAITING)
+        return min([again, self._check_at, next_due, *(entry[0] for entry in self._unfinished[:1])])
 
     def _look_around(self, now: float) -> None:
         """Every few seconds: does the watcher still watch, is there space; and look into the inbox in any case."""

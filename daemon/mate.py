@@ -78,6 +78,7 @@ class Mate:
     def __init__(self, house: Connection, config: Config, threads: int, page: Page) -> None:
         self._house = house
         self._max_job = config.max_job
+        self._remembers = config.remember > 0
         self._spool = Spool(config.spool)
         self._line = line_of(config.log.format, config.log.file)
         # What goes back to the house, in the order in which it came about; None at the end.
@@ -128,7 +129,8 @@ class Mate:
             answer = Answer(asked.token, "rejected", received=received, finished=time.time(), error=why)
             self._answer(asked, answer)
             return
-        if not self._is_plain(job):
+        # The house knows which ids it has had, those of single jobs.
+        if not self._is_plain(job) or (self._remembers and asked.line is None and job.id is not None):
             self._out.put(_untouched(asked))
             return
         request_id = job.id or asked.token

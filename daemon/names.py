@@ -17,11 +17,14 @@ from inboxd.jobs.ids import time_of, uuid7
 UNFINISHED = (".tmp", ".part", "~", ".swp")
 # NAME~ID.jsonl must fit into the 255 bytes of a file name.
 LONGEST_NAME = 200
+TILDE = 'the name holds a "~", which is kept for the names that inboxd makes; rename the file'
 
-_TOKEN = r"(?P<token>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-_CLAIMED = re.compile(rf"(?P<name>.+)~{_TOKEN}(?P<kind>\.jsonl?)", re.DOTALL)
-_ATTACHED = re.compile(rf"~{_TOKEN}@(?P<name>.+)", re.DOTALL)
-_PART = re.compile(rf"\.(?P<name>.+)~{_TOKEN}(?P<kind>\.jsonl)\.part", re.DOTALL)
+TOKEN = r"(?P<token>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+# What the name of a job that follows others has after that of its tree's first job.
+_IN_TREE = re.compile(r"(?:~(?:[1-9]\d*(?:\.[1-9]\d*)?|callback))+\Z")
+_CLAIMED = re.compile(rf"(?P<name>.+)~{TOKEN}(?P<kind>\.jsonl?)", re.DOTALL)
+_ATTACHED = re.compile(rf"~{TOKEN}@(?P<name>.+)", re.DOTALL)
+_PART = re.compile(rf"\.(?P<name>.+)~{TOKEN}(?P<kind>\.jsonl)\.part", re.DOTALL)
 # The name under which a job that failed a second time lies in failed/; dropped again, it is NAME once more.
 _RETRIED = re.compile(r"(?P<name>.+)~r\d+", re.DOTALL)
 
@@ -58,9 +61,8 @@ def is_job(filename: str) -> bool:
 def new_claim(filename: str) -> Claim:
     """Make the claim of a file that lies in the inbox."""
     name, kind = os.path.splitext(filename)
-    retried = _RETRIED.fullmatch(name)
-    name = retried["name"] if retried else name
-    return Claim(_storable(name), uuid7(), kind.lower(), trouble(name), fresh=True)
+    name, kind = bare(name), kind.lower()
+    return Claim(_storable(name), uuid7(), kind, trouble(name, in_tree=kind == ".json"), fresh=True)
 
 
 def parse(filename: str) -> Claim | None:
@@ -74,7 +76,10 @@ def parse_part(filename: str) -> Claim | None:
 
 
 def _claim(match: re.Match[str] | None) -> Claim | None:
-    return None if match is None else Claim(match["name"], match["token"], match["kind"], trouble(match["name"]))
+    if match is None:
+        return None
+    name, kind = match["name"], match["kind"]
+    return Claim(name, match["token"], kind, trouble(name, in_tree=kind == ".json"))
 
 
 def claimed_at(token: str) -> float:
@@ -112,15 +117,39 @@ def stems(name: str, start: int = 2) -> Iterator[str]:
         number += 1
 
 
-def trouble(name: str) -> str | None:
-    """Say what is wrong with a dropped name; None when it is fine."""
-    if "~" in name:
-        return 'the name holds a "~", which is kept for the names that inboxd makes; rename the file'
+def trouble(name: str, *, in_tree: bool = False) -> str | None:
+    """Say what is wrong with a dropped name; None when it is fine. One `in_tree` may be that of a follower."""
+    if "~" in (root(name) if in_tree else name):
+        return TILDE
     if len(os.fsencode(name)) > LONGEST_NAME:
         return f"the name is longer than {LONGEST_NAME} bytes; rename the file"
     if not name.isprintable():
         return "the name is not printable UTF-8; rename the file"
     return None
+
+
+def bare(stem: str) -> str:
+    """Give NAME for NAME~r2, which is what a second answer or a second failure of NAME is called."""
+    retried = _RETRIED.fullmatch(stem)
+    return retried["name"] if retried else stem
+
+
+def and_above(name: str) -> Iterator[str]:
+    """Give the name of a job, and those of the jobs above it in its tree."""
+    yield name
+    while name != root(name):
+        name = name.rpartition("~")[0]
+        yield name
+
+
+def is_below(name: str, above: str) -> bool:
+    """Tell whether a job of this name stands in the tree below one that is called `above`."""
+    return name.startswith(f"{above}~") and _IN_TREE.fullmatch(name, len(above)) is not None
+
+
+def root(name: str) -> str:
+    """Give the name of the first job of the tree that a job of this name stands in."""
+    return _IN_TREE.sub("", name)
 
 
 def _storable(name: str) -> str:

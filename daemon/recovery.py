@@ -15,13 +15,14 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from inboxd.daemon import names
+from inboxd.daemon import children, names
 from inboxd.daemon.names import Claim
 from inboxd.daemon.settlement import (
     ANSWER,
     BODY,
     DEFERRED,
     FAILED,
+    LARGEST,
     LINES,
     SINGLE,
     SUMMARY,
@@ -30,8 +31,10 @@ from inboxd.daemon.settlement import (
     trace_of,
     with_trace,
 )
-from inboxd.daemon.spool import Spool
-from inboxd.jobs.job import instant
+from inboxd.daemon.spool import Spool, Unfit
+from inboxd.jobs.faults import Invalid
+from inboxd.jobs.job import instant, parse
+from inboxd.jobs.tree import has_followers
 
 log = logging.getLogger("inboxd.recovery")
 
@@ -67,6 +70,7 @@ def _without_twins(spool: Spool) -> list[Claim]:
 def _publish_answers(spool: Spool, claims: dict[str, Claim]) -> int:
     """Publish all single answers that are staged whole, and take their jobs out of active/ and out of `claims`."""
     count = 0
+    born = children.left_behind(spool)
     for token, suffixes in _staged(spool).items():
         answer = _whole(spool.staging(token, ANSWER)) if ANSWER in suffixes else None
         if answer is None or (BODY in suffixes and token in claims and not _has_body(spool, token, answer)):
@@ -75,9 +79,10 @@ def _publish_answers(spool: Spool, claims: dict[str, Claim]) -> int:
         ok = answer["status"] == "done"
         renamed = answer["status"] != "rejected"
         if claim is not None:
-            renamed = _let_go(spool, claim, answer, suffixes)
+            renamed, born[token] = _let_go(spool, claim, answer, suffixes)
         kind = LINES if LINES + FAILED in suffixes else SINGLE
         gone = claim or Claim(answer["name"], token, kind)
+        children.publish(spool, gone.name, born.get(token, ()))
         publish(
             spool, gone, spool.attachments_of(token), answer.get("response", {}).get("file"), ok=ok, renamed=renamed
         )
@@ -85,11 +90,12 @@ def _publish_answers(spool: Spool, claims: dict[str, Claim]) -> int:
     return count
 
 
-def _let_go(spool: Spool, claim: Claim, answer: dict[str, Any], suffixes: set[str]) -> bool:
+def _let_go(spool: Spool, claim: Claim, answer: dict[str, Any], suffixes: set[str]) -> tuple[bool, list[str]]:
     """Do what the outbox was about to do when it was cut off between staging an answer and removing its job.
 
-    Gives whether the copy for failed/ asks for its attachments by their names there.
+    Gives whether the copy for failed/ asks for its attachments by their names there, and the staged children.
     """
+    born = _born_again(spool, claim, answer)
     paths = [spool.staging(claim.token, suffix) for suffix in (ANSWER, BODY) if suffix in suffixes]
     copy = None
     if answer["status"] not in {"done", "rejected"}:
@@ -98,12 +104,21 @@ def _let_go(spool: Spool, claim: Claim, answer: dict[str, Any], suffixes: set[st
         copy = with_trace(spool, claim, trace, failed=True)
     if copy is not None:
         paths.append(spool.stage(claim, claim.kind + FAILED, copy))
-    spool.disk.sync(paths, spool.staged)
+    spool.disk.sync([*paths, *(os.path.join(spool.staged, filename) for filename in born)], spool.staged)
     if copy is not None or answer["status"] == "done":
         spool.remove(claim)
     else:
         spool.set_aside(claim, claim.kind + FAILED)
-    return copy is not None
+    return copy is not None, born
+
+
+def _born_again(spool: Spool, claim: Claim, answer: dict[str, Any]) -> list[str]:
+    """Stage the children of a job once more: they may be torn where its answer is not."""
+    try:
+        job = parse(spool.read(claim, LARGEST)[1])
+    except (OSError, Unfit, Invalid):
+        return []
+    return children.stage(spool, claim, job, answer) if has_followers(job) else []
 
 
 def _publish_batches(spool: Spool, claims: dict[str, Claim]) -> int:

@@ -69,14 +69,27 @@ def retry_all(folder: str, wanted: Iterable[str] | None, among: Wanted = ALL) ->
     except OSError as error:
         return [], [f"{error.filename}: cannot be looked at: {error.strerror}"]
     for want in sorted(filenames) if wanted is None else wanted:
-        filename = next((name for name in (want, f"{want}.json", f"{want}.jsonl") if name in filenames), None)
-        if filename is None:
+        chosen = _chosen(want, filenames)
+        if not chosen:
             problems.append(f"{want}: not in failed/")
-        elif (problem := _retry(spool, filename)) is not None:
-            problems.append(problem)
-        else:
-            moved.append(filename)
+        for filename in chosen:
+            if (problem := _retry(spool, filename)) is not None:
+                problems.append(problem)
+            else:
+                moved.append(filename)
     return moved, problems
+
+
+def _chosen(want: str, filenames: list[str]) -> list[str]:
+    """Give the file of that name, or else, of the tree of that name, all that failed and none that will follow them."""
+    for name in (want, f"{want}.json", f"{want}.jsonl"):
+        if name in filenames:
+            return [name]
+    below = {filename: names.bare(os.path.splitext(filename)[0]) for filename in filenames}
+    below = {filename: name for filename, name in below.items() if names.is_below(name, want)}
+    return sorted(
+        filename for filename, name in below.items() if not any(names.is_below(name, other) for other in below.values())
+    )
 
 
 def _retry(spool: Spool, filename: str) -> str | None:

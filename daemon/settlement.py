@@ -11,9 +11,9 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from inboxd.daemon.names import Claim
 from inboxd.daemon.spool import Spool, Unfit
@@ -32,6 +32,19 @@ LONGEST_ATTACHMENT = 200
 LARGEST = 64 * 1024 * 1024
 
 
+class Consequence(Protocol):
+    """Something else that the end of a job leads to; it becomes durable and takes effect together with the answer."""
+
+    def stage(self, answer: bytes) -> list[str]:
+        """Write what is to appear, which follows from the answer's JSON; gives the paths to be synced."""
+
+    def publish(self) -> None:
+        """Let it appear, just before the answer does."""
+
+    def settled(self) -> None:
+        """Take note that all of it is durable and visible."""
+
+
 @dataclass(slots=True, eq=False)
 class Answered:
     """The end of a single job."""
@@ -40,6 +53,7 @@ class Answered:
     claim: Claim
     answer: Answer
     attachments: tuple[str, ...] = ()
+    consequences: Sequence[Consequence] = ()
     # What the body will be called in the outbox, if it gets a file of its own.
     file: str | None = None
     # Whether there is a copy for failed/, with its trace; if not, the job goes there as it is.
@@ -60,7 +74,10 @@ class Answered:
         self.copied = copy is not None
         if copy is not None:
             paths.append(spool.stage(claim, claim.kind + FAILED, copy))
-        paths.append(spool.stage(claim, ANSWER, self.answer.to_json(self.file) + b"\n"))
+        data = self.answer.to_json(self.file)
+        for consequence in self.consequences:
+            paths.extend(consequence.stage(data))
+        paths.append(spool.stage(claim, ANSWER, data + b"\n"))
         return paths
 
     def settle(self) -> None:
@@ -71,6 +88,8 @@ class Answered:
             self.spool.remove(self.claim)
         else:
             self.spool.set_aside(self.claim, self.claim.kind + FAILED)
+        for consequence in self.consequences:
+            consequence.publish()
         leftover = leaves_a_body(self.answer)
         publish(
             self.spool,
@@ -85,6 +104,8 @@ class Answered:
     def settled(self) -> None:
         """Log the end of the job."""
         log_answer(self.answer)
+        for consequence in self.consequences:
+            consequence.settled()
 
 
 def leaves_a_body(answer: Answer) -> bool:

@@ -7,6 +7,7 @@ or back into deferred/ with its trace. Whatever is wrong with a file becomes its
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -17,11 +18,12 @@ from typing import Any, BinaryIO
 from inboxd.daemon.crew import Crew
 from inboxd.daemon.inflight import CRASHES
 from inboxd.daemon.lines import is_array
-from inboxd.daemon.names import Claim, is_job
+from inboxd.daemon.names import LONGEST_NAME, TILDE, Claim, is_job
 from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.settlement import BODY, Answered, Deferred
 from inboxd.daemon.spool import Spool, Unfit
-from inboxd.jobs.calls import plain
+from inboxd.daemon.ties import Held, Ties
+from inboxd.jobs.calls import check, plain
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.faults import Cancelled, Fault, Interrupted, Invalid, Poisoned
@@ -31,6 +33,7 @@ from inboxd.jobs.lanes import FILE_SHARE
 from inboxd.jobs.result import Answer, Attempt, Problem, Status, isotime
 from inboxd.jobs.tally import Tallies
 from inboxd.jobs.task import Errand, Postponed
+from inboxd.jobs.tree import longest_suffix, named_calls
 
 log = logging.getLogger("inboxd.worker")
 
@@ -72,6 +75,7 @@ class Worker:
     quiet: float
     note: Callable[[str, float], None]
     wake: Callable[[], None]
+    ties: Ties
     crew: Crew | None = None
     tallies: Tallies = field(default_factory=Tallies)
     # Tokens of jobs that somebody takes back; whoever is told so keeps it up to date.
@@ -80,6 +84,7 @@ class Worker:
 
     def take(self, claim: Claim, now: float) -> None:
         """Set a claimed file to work. Raises LaneFull when there is no room, and NotYet or IsArray."""
+        job: Job | None = None
         try:
             job = self._parse(claim, now)
             self.attach(claim, job.attachments, now)
@@ -87,14 +92,20 @@ class Worker:
             log.warning("the claimed file is gone", extra={"fields": {"id": claim.token, "name": claim.name}})
             return
         except (Unfit, Invalid) as error:
-            self.reject(claim, error, now)
+            self.reject(claim, error, now, job)
             return
         trace = job.trace
         attempts = list(trace.attempts) if trace else []
         errand = self.errand(claim, job, claim.token, attempts, trace.tried if trace else 0, FILE_SHARE)
-        ended = self.ended_before(errand, now)
-        if ended is not None:
-            self.settle(claim, job.attachments, ended)
+        try:
+            known = self.ended_before(errand, now) or self.ties.hold(claim, job, errand, now)
+        except Held:
+            return
+        except Invalid as error:
+            self.reject(claim, error, now, job)
+            return
+        if known is not None:
+            self.settle(claim, job.attachments, known, job)
             return
         self.one_at_a_time(errand, now)
         future = self.client.submit(job, errand)
@@ -128,7 +139,20 @@ class Worker:
             raise
         if isinstance(value, list):
             raise IsArray
-        return plain(parse_object(value), self.client.apis)
+        job = plain(parse_object(value), self.client.apis)
+        if job.tree is None:
+            self._check_root(claim, job)
+        return job
+
+    def _check_root(self, claim: Claim, job: Job) -> None:
+        """Check that a job's name is its own to have and leaves room for those below it, whose calls there must be."""
+        if "~" in claim.name:
+            raise Unfit(TILDE)
+        most = LONGEST_NAME - longest_suffix(job)
+        if len(os.fsencode(claim.name)) > most:
+            raise Unfit(f"the name is longer than {most} bytes, which this tree's names need; rename the file")
+        for name, arguments in named_calls(job):
+            check(name, arguments, self.client.apis)
 
     def attach(self, claim: Claim, names: tuple[str, ...], now: float) -> None:
         """Take a job's attachments out of the inbox; raises NotYet, or Invalid when one is not there, or Unfit."""
@@ -194,7 +218,7 @@ class Worker:
         """Route what came of a job; runs on the thread that ended it."""
         postponed = future.exception()
         if postponed is None:
-            self.settle(claim, job.attachments, future.result())
+            self.settle(claim, job.attachments, future.result(), job)
             return
         assert isinstance(postponed, Postponed)
         now = self.clock.wall()
@@ -226,17 +250,20 @@ class Worker:
         self.note(filename, due)
         self.wake()
 
-    def reject(self, claim: Claim, error: Unfit | Invalid, now: float) -> None:
-        """Answer a file that is no job, or that lacks one of its attachments; those that it has go with it."""
-        answer = self.ended(claim.token, "rejected", Invalid(str(error)), time_of(claim.token), now)
-        self.settle(claim, self.spool.attachments_of(claim.token), answer)
+    def reject(self, claim: Claim, error: Unfit | Invalid, now: float, job: Job | None = None) -> None:
+        """Answer a file that is no `job`, or that lacks one of its attachments; those that it has go with it."""
+        request_id = job.id if job is not None and job.id is not None else claim.token
+        answer = self.ended(request_id, "rejected", Invalid(str(error)), time_of(claim.token), now)
+        self.settle(claim, self.spool.attachments_of(claim.token), answer, job)
 
-    def settle(self, claim: Claim, attachments: tuple[str, ...], answer: Answer) -> None:
-        """Hand the answer of a file over to the outbox."""
+    def settle(self, claim: Claim, attachments: tuple[str, ...], answer: Answer, job: Job | None = None) -> None:
+        """Hand the answer of a file over to the outbox; what follows from it is in the `job`."""
         answer.name = claim.name
         answer.claim = claim.token
+        answer.root = job.tree.root if job is not None and job.tree is not None else None
         self.count(answer)
-        self.outbox.put(Answered(self.spool, claim, answer, attachments))
+        consequences = self.ties.consequences(claim, job, answer)
+        self.outbox.put(Answered(self.spool, claim, answer, attachments, consequences))
 
     def count(self, answer: Answer) -> None:
         """Count an answer for its API; one that never came so far for none."""

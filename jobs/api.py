@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from inboxd.jobs.auth import Auth
 from inboxd.jobs.definition import CALL_NAME, NamedCall
-from inboxd.jobs.faults import Backoff
+from inboxd.jobs.faults import Backoff, Reprocess
 from inboxd.jobs.fields import Headers, Url
 from inboxd.jobs.spacing import Spacing
 from inboxd.jobs.template import SECRET
@@ -44,6 +44,7 @@ class Policy(BaseModel):
     burst: int | None = Field(None, ge=1, description="calls that may go at once; absent: paced evenly")
     concurrency: int | None = Field(None, ge=1, description="calls at a time; absent: a fair share of the threads")
     backoff: Backoff = Field(Backoff(), description="waits between attempts")
+    reprocess: Reprocess = Field(Reprocess(), description="whole new rounds when the attempts of one are used up")
     trip: int = Field(10, ge=1, description="temporary faults in a row after which the API is left in peace")
     redirects: int = Field(5, ge=0, le=20, description="redirects followed for GET and HEAD")
     verify: bool | str = Field(True, description="check TLS certificates; or the path of a CA bundle")

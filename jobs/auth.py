@@ -18,7 +18,7 @@ from inboxd.jobs.fields import Headers, Url
 from inboxd.jobs.template import nearest
 
 _MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
-WAYS = ("basic", "bearer", "header", "query", "oauth2", "use")
+WAYS = ("basic", "bearer", "header", "query", "oauth2", "webhook", "use")
 
 
 class Basic(BaseModel):
@@ -55,6 +55,7 @@ class Auth(BaseModel):
     header: Headers | None = Field(None, description="an API key in a header")
     query: dict[str, str] | None = Field(None, description="an API key in the query")
     oauth2: OAuth2 | None = Field(None, description="tokens by OAuth 2 client credentials")
+    webhook: str | None = Field(None, description="a secret (whsec_…) that signs each call as a Standard Webhook")
     use: str | None = Field(None, description='a requests auth plugin, "module:Class"; other keys are its arguments')
     args: list[Any] = Field([], description="arguments of `use` that have no name")
 

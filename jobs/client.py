@@ -34,6 +34,7 @@ from inboxd.jobs.rotation import workers_for
 from inboxd.jobs.sender import Sender
 from inboxd.jobs.stream import as_they_come
 from inboxd.jobs.task import NOT_MODIFIED, Errand, Postponed, Task
+from inboxd.jobs.tree import alone
 from inboxd.jobs.vault import Vault
 from inboxd.jobs.wires import Wires
 
@@ -105,7 +106,7 @@ class ApiClient:
         future: Future[Answer] = Future()
         request_id = errand.id or uuid7()
         try:
-            parsed = job if isinstance(job, Job) else parse_object(dict(job))
+            parsed = job if isinstance(job, Job) else alone(parse_object(dict(job)))
             request_id = errand.id or parsed.id or request_id
             parsed, api = placed(parsed, self.apis)
             self._wires.check(parsed.url)

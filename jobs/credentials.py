@@ -24,6 +24,7 @@ from inboxd.jobs.faults import Fault, Unauthorized
 from inboxd.jobs.masking import Mask
 from inboxd.jobs.oauth import Tokens
 from inboxd.jobs.session import Sends
+from inboxd.jobs.signing import signed
 from inboxd.jobs.vault import SecretMissing, Vault
 
 AUTHORIZATION = "Authorization"
@@ -36,13 +37,14 @@ class Credentials:
         self._auth = auth
         self._sealed = dict(sealed)
         self._vault = vault
+        self._clock = clock
         # One plugin for each thread: many remember what they are doing in plain attributes.
         self._plugins = threading.local()
         self.tokens = Tokens(auth.oauth2, vault, clock) if auth is not None and auth.oauth2 is not None else None
 
     def and_headers(self, sealed: Mapping[str, str]) -> Credentials:
         """Give the same with the headers of a call, which share the tokens."""
-        more = Credentials(self._auth, {**self._sealed, **sealed}, self._vault, Clock())
+        more = Credentials(self._auth, {**self._sealed, **sealed}, self._vault, self._clock)
         more.tokens = self.tokens
         return more
 
@@ -107,8 +109,20 @@ class Credentials:
         elif self.tokens is not None and AUTHORIZATION not in headers:
             token = self.tokens.get(session, hidden, deadline)
             headers[AUTHORIZATION] = f"Bearer {token}"
+        elif auth.webhook is not None:
+            self._sign(request, fill(auth.webhook, hidden), hidden)
         elif auth.use is not None:
             self._plug_in(request, auth, hidden)
+
+    def _sign(self, request: requests.PreparedRequest, secret: str, hidden: set[str]) -> None:
+        hidden.add(secret)
+        if not isinstance(request.body, bytes | None):
+            raise Unauthorized("auth.webhook: a body of files or parts cannot be signed")
+        try:
+            message = request.headers["Idempotency-Key"]
+            request.headers.update(signed(secret, message, self._clock.wall(), request.body or b""))
+        except ValueError as error:
+            raise Unauthorized(f"auth.webhook: {error}") from None
 
     def _plug_in(self, request: requests.PreparedRequest, auth: Auth, hidden: set[str]) -> None:
         args, options = self._vault.fill([auth.args, auth.options], hidden)

@@ -21,6 +21,7 @@
         ├── Cancelled        `cancelled`  somebody took the job back
         ├── Poisoned         `poisoned`   the daemon crashed too often in the middle of it
         ├── Interrupted      `interrupted` stopped before the call had ended
+        ├── Skipped          `skipped`    another job that had to be done before was not
         └── Internal         `internal`   our own mistake; please report it
 
 Deciding is separate from failing: `decide` turns a fault and the number of the attempt into a value.
@@ -194,6 +195,12 @@ class Interrupted(Permanent):
     kind = "interrupted"
 
 
+class Skipped(Permanent):
+    """One that had to be done before has not ended well."""
+
+    kind = "skipped"
+
+
 class Internal(Permanent):
     """An exception nobody foresaw."""
 
@@ -255,6 +262,15 @@ class Backoff(BaseModel):
         return full * (0.5 + chance / 2)
 
 
+class Reprocess(BaseModel):
+    """Whole new rounds of attempts: `rounds` of them, each `after` the one before was used up."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: Duration = 900.0
+    rounds: int = Field(0, ge=0, le=1000)
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
     """Try once more after `wait` seconds."""
@@ -269,16 +285,22 @@ class GiveUp:
     why: str
 
 
-def decide(fault: Fault, attempt: int, attempts: int, backoff: Backoff, chance: float) -> Again | GiveUp:
+def decide(
+    fault: Fault, attempt: int, attempts: int, backoff: Backoff, chance: float, next_round: float | None = None
+) -> Again | GiveUp:
     """Say what follows attempt number `attempt` of `attempts` that ended in `fault`.
 
-    The wait is never shorter than the server's Retry-After; jitter only ever adds to that.
+    `next_round` is how many seconds after the last of them a new round begins, if there is one. The wait is never
+    shorter than the server's Retry-After; jitter only ever adds to that.
     """
     if not fault.temporary:
         return GiveUp("permanent")
-    if attempt >= attempts:
+    if attempt < attempts:
+        wait = backoff.wait(attempt, chance)
+    elif next_round is not None:
+        wait = next_round
+    else:
         return GiveUp("attempts used up")
-    wait = backoff.wait(attempt, chance)
     if fault.retry_after is not None:
         wait = max(wait, fault.retry_after * (1 + chance / 10))
     return Again(wait)

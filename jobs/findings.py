@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -28,6 +28,10 @@ JSON: Mapping[type, str] = {
 }
 
 
+# Mistakes about keys, whatever their values may come to.
+_CERTAIN = frozenset({"missing", "extra_forbidden"})
+
+
 class Finding(NamedTuple):
     """One mistake: the steps that lead to it, and a sentence."""
 
@@ -40,11 +44,20 @@ class Finding(NamedTuple):
 
 
 def findings(
-    error: ValidationError, written: Any, model: type[BaseModel], words: Mapping[type, str] = JSON
+    error: ValidationError,
+    written: Any,
+    model: type[BaseModel],
+    words: Mapping[type, str] = JSON,
+    is_open: Callable[[Any], object] = lambda _: False,
 ) -> list[Finding]:
-    """Read what pydantic found in `written` for `model`; several findings at one key become one."""
+    """Read what pydantic found in `written` for `model`; several findings at one key become one.
+
+    A value that `is_open` may yet become a good one, and nothing is said of it; but a key stays unknown.
+    """
     told: dict[Steps, list[str]] = {}
     for detail in error.errors(include_url=False):
+        if detail["loc"] and detail["type"] not in _CERTAIN and is_open(detail["input"]):
+            continue
         steps = _written(detail, written)
         texts = told.setdefault(steps, [])
         text = _text(detail, steps, model, words)

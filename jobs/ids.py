@@ -6,10 +6,13 @@ import os
 import time
 
 
-def uuid7() -> str:
-    """Make an id of 36 characters: 48 bits of milliseconds, then 74 random bits."""
-    millis = time.time_ns() // 1_000_000
-    rand = int.from_bytes(os.urandom(10), "big")
+def uuid7(at: float | None = None, chance: bytes | None = None) -> str:
+    """Make an id of 36 characters: 48 bits of milliseconds, then 74 random bits.
+
+    `at` (epoch seconds) stands for now, and ten bytes of `chance` for chance, where the same id must be made again.
+    """
+    millis = time.time_ns() // 1_000_000 if at is None else round(at * 1000)
+    rand = int.from_bytes(os.urandom(10) if chance is None else chance[:10], "big")
     value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | (rand >> 68) << 64 | 0b10 << 62 | rand & (1 << 62) - 1
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -26,9 +26,10 @@ from pydantic import (
 )
 
 from inboxd.jobs.cacherule import CacheField
-from inboxd.jobs.faults import Invalid
+from inboxd.jobs.faults import Invalid, Reprocess
 from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Method, Pairs, Url
 from inboxd.jobs.findings import JSON, Finding, findings
+from inboxd.jobs.followers import CallbackField, Followers, Names, Tree, check_first
 from inboxd.jobs.template import checked_expression, secrets
 from inboxd.jobs.units import Duration, Statuses
 
@@ -39,7 +40,7 @@ KINDS = ("url", "call")
 _NOT_FOR_JOBS = "${secret:…} is for the config; a job names a call, or a URL of an API, which has its credentials"
 _NOTHING_ASKED = f"one of the keys {' and '.join(KINDS)} is missing"
 # Words of the format that a later version will understand; told apart from a slip of the pen.
-PLANNED = frozenset({"do", "queue", "publish", "then", "for_each", "otherwise", "after", "callback"})
+PLANNED = frozenset({"do", "queue", "publish"})
 
 _MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -105,7 +106,7 @@ class Part(BaseModel):
 class Trace(BaseModel):
     """What happened to a job before now; the daemon writes it into deferred and failed files.
 
-    `tried` counts the attempts of the round under way; `attempts` lists all that were ever made.
+    `tried` counts the attempts since it was dropped, in all rounds; `attempts` lists all that were ever made.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -143,6 +144,7 @@ class Job(BaseModel):
     # How long and how often.
     attempts: int | None = Field(None, ge=1, le=1000)
     timeout: Duration | None = Field(None, gt=0)
+    reprocess: Reprocess | None = Field(None, description="whole new rounds when the attempts of one are used up")
     not_before: Instant | None = None
     delay: Duration | None = None
     expires: Duration | None = None
@@ -151,6 +153,12 @@ class Job(BaseModel):
     ok: Statuses | None = None
     cache: CacheField | None = None
     select: Selection | None = Field(None, description="JMESPath: what of the answer becomes its value")
+    then: Followers | None = Field(None, description="jobs that run when this one is done, with ${parent.…} filled")
+    otherwise: Followers | None = Field(None, description="jobs that run when this one did not end well")
+    for_each: Selection | None = Field(None, description="of a follower: one job for each item of its parent's answer")
+    after: Names | None = Field(None, description="names of jobs that must be done before, dropped earlier or later")
+    callback: CallbackField | None = Field(None, description="a URL that is told how this job has ended")
+    tree: Tree | None = Field(None, description="written by the daemon into jobs that follow others")
     trace: Trace | None = Field(None, description="written by the daemon into deferred and failed files")
 
     @model_validator(mode="after")
@@ -221,8 +229,9 @@ def load(data: bytes) -> Any:
         raise Invalid("the file is empty; expected a JSON object")
     try:
         value = _STRICT.decode(text)
-        # Escaped, it would not be seen in the text.
-        if ("${secret:" in text or "\\u" in text) and secrets(value):
+        # Escaped, it would not be seen in the text. In a job that follows others it is only what a server sent.
+        follows = isinstance(value, dict) and "tree" in value
+        if ("${secret:" in text or "\\u" in text) and not follows and secrets(value):
             raise Invalid(_NOT_FOR_JOBS)
         return value
     except json.JSONDecodeError as error:
@@ -238,12 +247,14 @@ def parse_object(value: Any) -> Job:
     if not isinstance(value, dict):
         raise Invalid(f"expected a JSON object, found {JSON.get(type(value), 'something else')}")
     try:
-        return Job.model_validate(value)
+        job = Job.model_validate(value)
     except ValidationError as error:
         told = [_sentence(finding) for finding in findings(error, value, Job)]
         if not any(kind in value for kind in KINDS):
             told = list(dict.fromkeys([_NOTHING_ASKED, *told]))
         raise Invalid(". ".join(told)) from None
+    check_first(value, Job, job.tree)
+    return job
 
 
 def _finite(text: str) -> float:

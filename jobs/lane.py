@@ -251,8 +251,15 @@ class Lane:
             # A permanent fault with a status is an answer too: the server is alive.
             self._is_well()
         counts = not (fault.temporary and task.probing and task.probes < task.limit)
-        tried = task.tried + counts
-        fault.decision = decide(fault, max(tried, 1), task.limit + (not counts), self.api.backoff, random.random())
+        rounds, attempt = divmod(max(task.tried + counts, 1) - 1, task.limit)
+        fault.decision = decide(
+            fault,
+            attempt + 1,
+            task.limit + (not counts),
+            self.api.backoff,
+            random.random(),
+            task.reprocess.after if rounds < task.reprocess.rounds else None,
+        )
         return counts
 
     def rests(self, now: float) -> bool:

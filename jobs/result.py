@@ -150,6 +150,8 @@ class Answer:
     name: str | None = None
     line: int | None = None
     claim: str | None = None
+    # The claim of its tree's first job, of an answer to one that follows others.
+    root: str | None = None
     api: str | None = None
     request: dict[str, str] | None = None
     response: Response | None = None
@@ -188,7 +190,7 @@ class Answer:
     def to_json(self, file: str | None = None) -> bytes:
         """Give the answer as one line of JSON; `file` names the side file of its body."""
         shown: dict[str, Any] = {"id": self.id}
-        for key in ("name", "line", "claim"):
+        for key in ("name", "line", "claim", "root"):
             if (value := getattr(self, key)) is not None:
                 shown[key] = value
         shown["status"] = self.status
@@ -258,6 +260,8 @@ def answer_schema() -> dict[str, Any]:
             "name": text,
             "line": count,
             "claim": text,
+            "root": text,
+            "repeats": text,
             "status": {"enum": list(get_args(Status))},
             "api": text,
             "request": {"type": "object", "properties": {"method": text, "url": text}},

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Self
 from inboxd.cache.entry import Entry
 from inboxd.jobs.api import Api
 from inboxd.jobs.exchange import Call
-from inboxd.jobs.faults import Fault
+from inboxd.jobs.faults import Fault, Reprocess
 from inboxd.jobs.job import Job
 from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem, Response, Status
 from inboxd.jobs.spacing import Spacing
@@ -81,7 +81,7 @@ class Task:
     future: Future[Answer]
     errand: Errand
     received_wall: float
-    # The record of the attempts, as it goes into the answer, and how many of them count against the job.
+    # The record of the attempts, as it goes into the answer, and how many of them count against the job, in all rounds.
     attempts: list[dict[str, Any]]
     tried: int
     # When it may be served, and when it is too late.
@@ -143,6 +143,11 @@ class Task:
     def limit(self) -> int:
         """Attempts of one round."""
         return self.job.attempts if self.job.attempts is not None else self.api.attempts
+
+    @property
+    def reprocess(self) -> Reprocess:
+        """The rounds that follow when one is used up."""
+        return self.job.reprocess if self.job.reprocess is not None else self.api.reprocess
 
     @property
     def timeout(self) -> float:

@@ -44,6 +44,12 @@ def echo(wire: "Wire", seen: "Seen") -> None:
     wire.answer(body, headers=(_JSON,))
 
 
+@_behaviour("back")
+def back(wire: "Wire", seen: "Seen") -> None:
+    """Answer with the request's own body, as JSON."""
+    wire.answer(seen.body, headers=(_JSON,))
+
+
 @_behaviour("status")
 def status(wire: "Wire", seen: "Seen") -> None:
     """`/status/503?retry-after=2`: answer that status; 204 and 304 have no body and no length."""

@@ -15,6 +15,7 @@ from inboxd.daemon.disk import Disk
 from inboxd.daemon.names import Claim
 from inboxd.daemon.outbox import Settlement, settle, stage
 from inboxd.daemon.spool import Spool
+from inboxd.daemon.ties import Ties
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.api import Apis
 from inboxd.jobs.clock import FakeClock
@@ -237,6 +238,7 @@ class Bench:
     noted: list[tuple[str, float]] = field(default_factory=list)
     crashes: dict[str, list[float]] = field(default_factory=dict)
     quiet: float = 0.5
+    remember: float = 3600.0
 
     def __post_init__(self) -> None:
         self.spool = Spool(str(self.root), self.disk)
@@ -252,6 +254,7 @@ class Bench:
             self.quiet,
             note=lambda filename, due: self.noted.append((filename, due)),
             wake=lambda: None,
+            ties=Ties(self.spool, self.clock, lambda filename, due: self.noted.append((filename, due)), self.remember),
         )
 
     def drop(self, filename: str, content: str | bytes) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from inboxd.daemon.config import ConfigError, parse, sample
 from inboxd.daemon.schemas import schema_of
+from inboxd.jobs.job import parse as parse_job
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -36,3 +38,8 @@ def test_each_way_to_authenticate_in_docs_is_one(auth: str) -> None:
     except ConfigError as error:
         # The plugin of the example is not among what the tests need.
         assert "No module named 'requests_aws4auth'" in str(error)  # noqa: PT017  # one of the two is right
+
+
+def test_the_jobs_in_docs_are_jobs() -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (DOCS / "trees.md").read_text(), re.DOTALL)
+    assert [parse_job(block.encode()).id for block in blocks if '"url"' in block] == ["order-17", "r-1"]

@@ -108,3 +108,12 @@ def test_without_a_spool_there_is_a_hint(tmp_path: Path) -> None:
         [],
         [f"{tmp_path}/x: no spool here; start `inboxd run` once, or name one with --spool"],
     )
+
+
+def test_of_a_tree_only_what_failed_is_dropped_again_and_not_what_will_follow_it(spool: Spool) -> None:
+    """What is below a failed job follows again from its next end."""
+    names = ["a~2.json", "a~2~3.json", "a~1.10~1.json", "a~callback.json", "ab~1.json", "a~r2.json"]
+    for name in names:
+        put(spool.failed, name, {"url": URL})
+    assert retry_all(spool.root, ["a"]) == (["a~1.10~1.json", "a~2.json", "a~callback.json"], [])
+    assert lies(spool)[1] == ["ab~1.json", "a~2~3.json", "a~r2.json"]

@@ -55,6 +55,16 @@ def test_attempts_are_bounded_and_the_last_reply_is_in_the_answer(server: FaultS
     assert answer.response.json() == {"status": 503}
 
 
+def test_a_job_gets_whole_new_rounds_of_attempts_each_with_waits_from_the_first(server: FaultServer) -> None:
+    rounds = {"reprocess": {"after": "100ms", "rounds": 2}}
+    answer = run(server, "/status/503", attempts=2, trip=100, job=rounds)
+    assert (answer.status, len(answer.attempts), len(server.requests)) == ("failed", 6, 6)
+    waits = [attempt.get("wait") for attempt in answer.attempts]
+    assert waits[1] == waits[3] == 0.1
+    assert max(waits[0], waits[2], waits[4]) <= 0.01
+    assert waits[5] is None
+
+
 @pytest.mark.parametrize(
     ("path", "job", "kind", "calls"),
     [

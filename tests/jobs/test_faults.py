@@ -106,6 +106,13 @@ def test_no_wait_undercuts_retry_after_and_no_attempt_is_beyond_the_last(
         assert decision.wait <= max(600.0, (after or 0.0) * 1.1)
 
 
+def test_when_a_round_is_used_up_the_next_one_begins_after_its_delay() -> None:
+    assert decide(faults.Server("no"), 4, 5, Backoff(first=1), 0.0, 900.0) == Again(4.0)
+    assert decide(faults.Server("no"), 5, 5, Backoff(first=1), 0.0, 900.0) == Again(900.0)
+    assert decide(faults.Server("no", retry_after=2000), 5, 5, Backoff(), 0.0, 900.0) == Again(2000.0)
+    assert decide(faults.Client("no"), 5, 5, Backoff(), 0.0, 900.0) == GiveUp("permanent")
+
+
 @pytest.mark.parametrize("kind", faults.Permanent.__subclasses__())
 def test_a_permanent_fault_is_never_tried_again(kind: type[faults.Fault]) -> None:
     assert decide(kind("no"), 1, 100, Backoff(), 0.5) == GiveUp("permanent")

@@ -214,3 +214,18 @@ def test_a_mate_that_dies_takes_no_file_with_it(tmp_path: Path) -> None:
         for number in range(300):
             assert daemon.answer(f"n{number}", timeout=60)["status"] == "done"
         assert daemon.stop() == 0
+
+
+def test_what_is_tied_to_other_jobs_stays_with_the_house(tmp_path: Path) -> None:
+    """Trees, jobs that wait and known ids, among so many plain jobs that the other process takes its share."""
+    with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
+        with_a_mate(daemon, server)
+        plain, leaf = {"url": server.url("/slow/plain?ms=5")}, {"url": server.url("/ok/leaf")}
+        for number in range(100):
+            daemon.drop(f"plain-{number}", plain)
+            daemon.drop(f"known-{number}", {"id": f"id-{number % 10}", "url": server.url("/ok/known")})
+            daemon.drop(f"tree-{number}", {**leaf, "then": [leaf], "after": [f"plain-{number}"]})
+        wait_until(lambda: len(daemon.files("outbox")) >= 2 + 400, "all answers", 60)
+        assert daemon.stop() == 0
+        assert server.counts == {"/ok/warm": 40, "/slow/plain": 100, "/ok/known": 10, "/ok/leaf": 200}
+        assert not daemon.files("active") | daemon.files("deferred") | daemon.files("failed")
