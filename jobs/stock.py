@@ -1,0 +1,277 @@
+"""What a queue holds right now: the files on its shelf and the ledger of those that were opened, kept in step.
+
+Everything here happens inside of `turn`, under the queue's lock, and begins with what other processes did since. What
+an error interrupts is forgotten and read again from the disk.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from inboxd.jobs.files import Files
+from inboxd.jobs.ledger import Ledger, Place, Record, make_key, pos_of, rank_of
+from inboxd.jobs.ledgerlog import Log
+from inboxd.jobs.message import Message, carried, decode
+from inboxd.jobs.shelf import DEAD, LEASED, MIDDLE, Shelf, name_of
+from inboxd.jobs.shelf import READY as READY_FOLDER
+
+# Texts of so many opened files are kept in memory.
+TEXTS = 16
+# Seconds between two looks at a folder that changes while there is something to do, or so many times what one costs.
+LOOK, LOOK_SHARE = 1.0, 20
+# Nanoseconds by which a folder's time stamp may be behind.
+GRAIN = 20_000_000
+# A file that no one may be writing any more.
+QUIET = 0.5
+
+
+class QueueError(Exception):
+    """What was asked of a queue cannot be done; the message says why."""
+
+
+class Stock:
+    """The state of the queue in `folder`, shared by the threads of this process and with other processes."""
+
+    def __init__(self, folder: str, files: Files) -> None:
+        self.shelf = Shelf(folder, files)
+        self.ledger = Ledger()
+        self.log = Log(self.shelf.log, files)
+        self.mutex = threading.RLock()
+        # Files in ready/ that we know of, as a heap of their numbers, and names of those that are not ours.
+        self.index: list[int] = []
+        self.others: dict[int, str] = {}
+        self._texts: dict[int, list[bytes]] = {}
+        self._stale = True
+        self._seen = -1
+        self._looked_at = self._look_at = 0.0
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the queue for ourselves, as it is now."""
+        with self.mutex, self.shelf.locked():
+            try:
+                self._catch_up()
+                yield
+            except QueueError:
+                raise
+            except BaseException:
+                self._stale = True
+                raise
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Let these records be so; they are durable after the log's next sync."""
+        if not records:
+            return
+        self.log.append(records)
+        for record in records:
+            self.ledger.apply(record)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove the files of which nothing is left, and write a long log anew."""
+        for key, suffix in self.ledger.closing():
+            self._texts.pop(key, None)
+            self.shelf.remove(LEASED, name_of(key, suffix))
+        if self.log.is_long:
+            # What the log forgets must be on the disk.
+            for path in self.shelf.places.values():
+                self.shelf.files.sync_folder(path)
+            self.ledger.closed.clear()
+            self.log.replace(self.ledger.snapshot())
+
+    # -- keeping in step ----------------------------------------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        if self._stale:
+            self.log.close()
+        afresh, records = self.log.news()
+        if afresh:
+            self.ledger = Ledger()
+            self._texts.clear()
+            self._seen = -1
+        for record in records:
+            self.ledger.apply(record)
+            if record[0] == "b" and record[1]:
+                # Its writer may have died in between.
+                self.shelf.appear(record[1], os.path.join(self.shelf.folder, record[2]))
+        if records:
+            self.sweep()
+        if self._stale:
+            self._mend()
+        self._stale = False
+
+    def _mend(self) -> None:
+        """Bring the folders in line with the ledger, after a crash or a power cut that undid some moves."""
+        shelf, ledger = self.shelf, self.ledger
+        for key, suffix in ledger.closed.items():
+            self._undo_revival(key, suffix)
+        for key, group in list(ledger.groups.items()):
+            if not os.path.lexists(shelf.path(LEASED, name_of(key, group.suffix))):
+                other = None if group.suffix.startswith(".") else group.suffix[1:]
+                if shelf.take(key, other) is None:
+                    self.write([["x", key, list(range(len(group.states)))]])
+        self.tidy()
+
+    def _undo_revival(self, key: int, suffix: str) -> None:
+        """Remove a file that a power cut has put back into ready/ though all its messages were done."""
+        if suffix.startswith("."):
+            self.shelf.remove(READY_FOLDER, name_of(key))
+            return
+        path = self.shelf.path(READY_FOLDER, suffix[1:])
+        if os.path.lexists(path) and os.stat(path).st_mtime_ns // 1000 == pos_of(key):
+            self.shelf.remove(READY_FOLDER, suffix[1:])
+
+    def tidy(self) -> None:
+        """Put files back into ready/ that somebody took and died before he said so."""
+        for name, original in self.shelf.orphans(set(self.ledger.groups)):
+            target = self.shelf.path(READY_FOLDER, original)
+            if not os.path.lexists(target):
+                self.shelf.files.rename(self.shelf.path(LEASED, name), target)
+
+    def look(self, now: float) -> None:
+        """Look what is in ready/ if somebody may have changed that; with much to do, not at each call."""
+        changed = self.shelf.changed()
+        if changed == self._seen or (self.index and self._looked_at <= now < self._look_at):
+            return
+        began = time.monotonic()
+        self.index, self.others = self.shelf.scan()
+        self.index.extend(self.others)
+        heapq.heapify(self.index)
+        # The kernel's stamps are some milliseconds coarse: what came in the same grain would not be seen.
+        self._seen = changed if abs(time.time_ns() - changed) > GRAIN else -1
+        self._looked_at, self._look_at = now, now + max(LOOK, LOOK_SHARE * (time.monotonic() - began))
+
+    # -- taking -------------------------------------------------------------------------------------------------
+
+    def next_ready(self) -> Place | None:
+        """Take the message whose turn it is off the list; opens the file that it is in."""
+        while True:
+            head = self.ledger.head()
+            if not self.index or (head is not None and head <= (rank_of(self.index[0]), pos_of(self.index[0]))):
+                return None if head is None else self.ledger.take()
+            self._open(heapq.heappop(self.index))
+
+    def _open(self, key: int) -> None:
+        other = self.others.pop(key, None)
+        if other is not None and self._is_unfinished(other):
+            # It is looked at again when the folder is.
+            self._seen = -1
+            return
+        suffix = self.shelf.take(key, other)
+        if suffix is None:
+            return
+        lines = self._read(key, suffix)
+        self.write([["o", key, len(lines), None, suffix]] + ([] if lines else [["x", key, []]]))
+
+    def _is_unfinished(self, name: str) -> bool:
+        """Tell whether a file of somebody else's may still be being written."""
+        try:
+            status = os.stat(self.shelf.path(READY_FOLDER, name), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return 0 <= time.time() - status.st_mtime < QUIET and not self._is_json(name)
+
+    def _is_json(self, name: str) -> bool:
+        lines = self.shelf.read(READY_FOLDER, name)
+        try:
+            for line in lines:
+                json.loads(line)
+        except ValueError:
+            return False
+        return bool(lines) and not name.endswith(".jsonl")
+
+    def _read(self, key: int, suffix: str) -> list[bytes]:
+        lines = self.shelf.read(LEASED, name_of(key, suffix))
+        while len(self._texts) >= TEXTS:
+            del self._texts[next(iter(self._texts))]
+        self._texts[key] = lines
+        return lines
+
+    def message(self, place: Place) -> Message | None:
+        """Read a message of an opened file, with what the ledger knows of it; None when the file is gone."""
+        key, line = place
+        lines = self._texts.get(key)
+        if lines is None:
+            lines = self._read(key, self.ledger.groups[key].suffix)
+        if line >= len(lines):
+            return None
+        message = decode(lines[line], MIDDLE - rank_of(key), pos_of(key) + line)
+        known = self.ledger.held.get(place)
+        return message if known is None else known.told(message)
+
+    # -- moving into other files --------------------------------------------------------------------------------
+
+    def move(self, places: Iterable[Place], folder: str, pos: int, dead: Mapping[str, Any] | None = None) -> None:
+        """Put lines of opened files of one rank into a new file in `folder`, durably and at one stroke."""
+        lines: list[bytes] = []
+        done: dict[int, list[int]] = {}
+        rank = MIDDLE
+        for key, line in places:
+            message = self.message((key, line))
+            if message is not None:
+                lines.append(carried(message, dead))
+            rank = rank_of(key)
+            done.setdefault(key, []).append(line)
+        records: list[Record] = [["x", key, numbers] for key, numbers in done.items()]
+        if not lines:
+            self.write(records)
+            return
+        new = make_key(rank, pos, len(lines))
+        self.shelf.stage(new, lines)
+        self.shelf.files.sync_folder(self.shelf.places[LEASED])
+        self.write([*records, ["b", new, os.path.relpath(folder, self.shelf.folder), []]])
+        self.sync()
+        self.shelf.appear(new, folder)
+
+    def add(self, key: int) -> None:
+        """Take note of a file that we put into ready/."""
+        heapq.heappush(self.index, key)
+
+    def sync(self) -> None:
+        """Make the records durable that were written before; needs no turn."""
+        with self.mutex:
+            handle = self.log.handle()
+        if handle is not None:
+            self.log.sync(handle)
+
+    # -- for people ---------------------------------------------------------------------------------------------
+
+    def read_ahead(self, place: str, most: int) -> list[Message]:
+        """Give the first messages of ready/ or dead/ without taking them."""
+        keys, others = self.shelf.scan(place)
+        found: list[Message] = []
+        for key in heapq.nsmallest(most, [*keys, *others]) if most > 0 else ():
+            lines = self.shelf.read(place, others.get(key) or name_of(key))
+            some = enumerate(lines[: most - len(found)], pos_of(key))
+            found += [decode(line, MIDDLE - rank_of(key), number) for number, line in some]
+        return found
+
+    def purge(self, *, dead: bool) -> int:
+        """Remove the files in dead/, or all others with their messages; gives the number of messages."""
+        place = DEAD if dead else READY_FOLDER
+        keys, others = self.shelf.scan(place)
+        for key in (*keys, *others):
+            self.shelf.remove(place, others.get(key) or name_of(key))
+        gone = sum(key % 10_000 for key in keys) + len(others)
+        if not dead:
+            groups = self.ledger.groups
+            gone += sum(group.left for group in groups.values())
+            self.write([["x", key, list(range(len(group.states)))] for key, group in groups.items()])
+            self.sync()
+        self.shelf.files.sync_folder(self.shelf.places[place])
+        self._seen = -1
+        self.index, self.others = [], {}
+        return gone
+
+    def close(self) -> None:
+        """Let go of the files."""
+        with self.mutex:
+            self.log.close()
+            self.shelf.close()
