@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, TypeAlias
 
 from inboxd.jobs.message import Message, number_of
@@ -19,7 +20,7 @@ from inboxd.jobs.message import Message, number_of
 # ["e", key, line, until]          extended
 # ["r", key, line, pos]            ready again, at that place
 # ["x", key, lines]                done: confirmed, or moved into another file
-# ["b", key, folder, keys]         a staged file was made to appear; `keys` are [key, id] of its drafts
+# ["b", key, folder, keys, staged] a staged file was made to appear; `keys` are [key, id] of its drafts
 Record: TypeAlias = list[Any]
 Place: TypeAlias = tuple[int, int]  # the key of a group and the line in it
 
@@ -96,9 +97,10 @@ class Ledger:
         match record:
             case ["o", int(key), int(lines), due, str(suffix)]:
                 self._open(key, lines, due, suffix)
-            case ["b", int(key), _, list(keys)]:
-                # A file of that name lives anew.
+            case ["b", int(key), _, list(keys), _]:
+                # A file of that name lives anew; its writer sees to the old one.
                 self.closed.pop(key, None)
+                self._closing = [one for one in self._closing if one[0] != key]
                 self._remember(keys)
             case ["x", int(key), list(lines)] if key in self.groups:
                 for line in lines:
@@ -251,6 +253,16 @@ class Ledger:
             return None
         return place, self.held[place]
 
+    def spot(self, place: Place) -> tuple[int, int]:
+        """Give rank and pos of a message."""
+        return rank_of(place[0]), self._pos(place)
+
+    def runs(self) -> Iterator[list[Place]]:
+        """Give what is ready in order, as runs without a gap between their places."""
+        ready = sorted((self.spot(place), place) for place in self.lines(READY))
+        for _, run in groupby(enumerate(ready), lambda one: (one[1][0][0], one[1][0][1] - one[0])):
+            yield [place for _, (_, place) in run]
+
     def lines(self, state: int) -> Iterator[Place]:
         """Give the lines in that state, group by group; those that are hidden are not ready."""
         for key, group in sorted(self.groups.items()):
@@ -259,7 +271,7 @@ class Ledger:
 
     def snapshot(self) -> Iterator[Record]:
         """Give the fewest records that make this account from nothing."""
-        yield ["b", 0, "", [[key, identifier] for key, identifier in self.keys.items()]]
+        yield ["b", 0, "", [[key, identifier] for key, identifier in self.keys.items()], ""]
         for key, group in self.groups.items():
             yield ["o", key, len(group.states), group.due, group.suffix]
             for line, state in enumerate(group.states):

@@ -24,13 +24,13 @@ _UUID_LENGTH = 36
 class Draft:
     """What is to be published. `body` is any JSON value (or an `orjson.Fragment` of JSON bytes).
 
-    `lease` is this message's own, in seconds; the queue's when None. `delay` hides it for so many seconds. Of two
-    drafts with the same `key`, the second gives the message of the first.
+    `lease` is this message's own, in seconds; the queue's when None. `delay` hides it for so many seconds, likewise. Of
+    two drafts with the same `key`, the second gives the message of the first.
     """
 
     body: Any
     priority: int = 0
-    delay: float = 0.0
+    delay: float | None = None
     lease: float | None = None
     attributes: Mapping[str, Any] | None = None
     key: str | None = None

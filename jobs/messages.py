@@ -35,7 +35,14 @@ FILE_BYTES = 1 << 20
 
 
 class NotHeld(QueueError):
-    """The message is not leased to who asks: unknown, confirmed, its lease ran out, or somebody else has it."""
+    """The message is not leased to who asks: unknown, confirmed, its lease ran out, or somebody else has it.
+
+    `known` tells that the message is still there, as far as can be told without reading the whole queue.
+    """
+
+    def __init__(self, message: str, *, known: bool) -> None:
+        super().__init__(message)
+        self.known = known
 
 
 class TooMany(QueueError):
@@ -166,7 +173,10 @@ class MessageQueue:
 
     def _is_told(self, draft: Draft) -> bool:
         """Tell whether the ledger must know of a draft before it appears."""
-        return draft.key is not None or bool(draft.delay or self.settings.delay)
+        return draft.key is not None or self._delay(draft) > 0
+
+    def _delay(self, draft: Draft) -> float:
+        return self.settings.delay if draft.delay is None else draft.delay
 
     def _put(self, publications: list[Publication], now: float) -> None:
         """Write messages into new files in ready/, and then, in one go, make the names durable."""
@@ -179,16 +189,15 @@ class MessageQueue:
         for number, (publication, draft, line) in enumerate(_each(publications), first):
             publication.ids.append(next(ids))
             by_rank.setdefault(MIDDLE - draft.priority, []).append((number, named(publication.ids[-1], line)))
-        keys = []
+        staged: dict[int, str] = {}
         for rank, numbered in by_rank.items():
             for chunk in self._chunks(numbered):
-                keys.append(make_key(rank, chunk[0][0], len(chunk)))
-                shelf.stage(keys[-1], [line for _, line in chunk])
-        for key in keys:
-            shelf.appear(key, shelf.places[READY_FOLDER])
+                staged[make_key(rank, chunk[0][0], len(chunk))] = shelf.stage([line for _, line in chunk])
+        for key, name in staged.items():
+            shelf.show(name, key)
         shelf.files.sync_folder(shelf.places[READY_FOLDER])
         with self._stock.mutex:
-            for key in keys:
+            for key in staged:
                 self._stock.add(key)
 
     def _put_told(self, publications: list[Publication], now: float) -> None:
@@ -207,7 +216,7 @@ class MessageQueue:
                 if draft.key is not None:
                     keys[draft.key] = publication.ids[-1]
                     keyed[number] = draft.key
-                place = (MIDDLE - draft.priority, draft.delay or self.settings.delay)
+                place = (MIDDLE - draft.priority, self._delay(draft))
                 by_place.setdefault(place, []).append((number, named(publication.ids[-1], line)))
             self._tell_and_show(by_place, keyed, keys, now)
 
@@ -220,22 +229,23 @@ class MessageQueue:
     ) -> None:
         stock, shelf = self._stock, self._stock.shelf
         records: list[Record] = []
-        shown: list[tuple[int, str]] = []
+        shown: list[tuple[str, int, str]] = []
         for (rank, delay), numbered in by_place.items():
             folder = LEASED_FOLDER if delay else READY_FOLDER
             for chunk in self._chunks(numbered):
                 key = make_key(rank, chunk[0][0], len(chunk))
-                shelf.stage(key, [line for _, line in chunk])
+                staged = shelf.stage([line for _, line in chunk])
                 of_chunk = [keyed[number] for number, _ in chunk if number in keyed]
-                records.append(["b", key, folder, [[one, keys[one]] for one in of_chunk]])
+                records.append(["b", key, folder, [[one, keys[one]] for one in of_chunk], staged])
                 if delay:
                     records.append(["o", key, len(chunk), now + delay, ".jsonl"])
-                shown.append((key, folder))
+                shown.append((staged, key, folder))
         shelf.files.sync_folder(shelf.places[LEASED_FOLDER])
-        stock.write(records)
+        stock.record(*records)
+        stock.flush()
         stock.sync()
-        for key, folder in shown:
-            shelf.appear(key, shelf.places[folder])
+        for staged, key, folder in shown:
+            shelf.appear(staged, key, shelf.places[folder])
             if folder == READY_FOLDER:
                 stock.add(key)
 
@@ -279,17 +289,16 @@ class MessageQueue:
             most = min(most, MOST_LEASED - stock.ledger.leased)
             if most <= 0:
                 raise TooMany(f"{self.name}: {MOST_LEASED} messages are leased; confirm some before you receive more")
-            records: list[Record] = []
             while len(found) < most and (place := stock.next_ready()) is not None:
                 message = stock.message(place)
                 if message is None:
                     # Somebody took the file out of leased/.
-                    stock.write([["x", place[0], [place[1]]]])
+                    stock.record(["x", place[0], [place[1]]])
                     continue
                 received = self._lease(message, lease, consumer, now)
                 found.append(received)
-                records.append(["l", *place, *_told(received)])
-            stock.write(records)
+                stock.record(["l", *place, *_told(received)])
+                stock.received_at = now
         return found
 
     def _lease(self, message: Message, lease: float | None, consumer: str | None, now: float) -> Message:
@@ -328,7 +337,7 @@ class MessageQueue:
                 except NotHeld as problem:
                     problems.append(problem)
                 else:
-                    self._stock.write([["x", key, [line]]])
+                    self._stock.record(["x", key, [line]])
                     problems.append(None)
         return problems
 
@@ -338,7 +347,7 @@ class MessageQueue:
         with self._stock.turn():
             self._expire(now)
             place, _ = self._held(which, consumer)
-            self._stock.write([["e", *place, now + lease]])
+            self._stock.record(["e", *place, now + lease])
         return now + lease
 
     def release(self, which: str | int, *, delay: float = 0.0, consumer: str | None = None) -> None:
@@ -347,7 +356,7 @@ class MessageQueue:
         with self._stock.turn():
             self._expire(now)
             place, _ = self._held(which, consumer)
-            self._stock.write([["e", *place, now + delay]])
+            self._stock.record(["e", *place, now + delay])
             self._expire(now)
         self._tell()
 
@@ -355,10 +364,11 @@ class MessageQueue:
         identifier, _, nonce = which.partition(".") if isinstance(which, str) else (which, "", "")
         found = self._stock.ledger.find(identifier)
         if found is None:
-            raise NotHeld(f"{which}: not leased; it is unknown or confirmed, or its lease ran out")
+            known = identifier in self._stock.ledger.places
+            raise NotHeld(f"{which}: not leased; it is unknown or confirmed, or its lease ran out", known=known)
         held = found[1]
         if (nonce and nonce != held.nonce) or (consumer is not None and consumer != held.consumer):
-            raise NotHeld(f"{which}: somebody else has it by now")
+            raise NotHeld(f"{which}: somebody else has it by now", known=True)
         return found
 
     def _expire(self, now: float) -> None:
@@ -371,9 +381,9 @@ class MessageQueue:
         back = [place for place in overdue if place[1] < 0 or not most or ledger.held[place].receives < most]
         pos = stock.shelf.numbers(len(back), now) if back else 0
         if self.settings.expired == "head":
-            stock.write([["r", *place, _own_pos(place)] for place in back])
+            stock.record(*[["r", *place, _own_pos(place)] for place in back])
         else:
-            stock.write([["r", *place, pos + n] for n, place in enumerate(back)])
+            stock.record(*[["r", *place, pos + n] for n, place in enumerate(back)])
         dead = sorted(set(overdue).difference(back))
         for _, places in groupby(dead, lambda place: rank_of(place[0])):
             self._bury(list(places), now)
@@ -397,7 +407,7 @@ class MessageQueue:
         now = self.clock.wall()
         with self._stock.turn():
             self._expire(now)
-            self._stock.look(now)
+            self._stock.look(now, closely=True)
             ledger = self._stock.ledger
             waiting = sum(key % 10_000 or 1 for key in self._stock.index)
             keys, others = self._stock.shelf.scan(DEAD)
@@ -445,6 +455,8 @@ class MessageQueue:
         """Do what is due at `now` (wall time), and wake who waits if there is something; gives when more is due."""
         with self._stock.turn():
             self._expire(now)
+            self._stock.tidy_sometimes(now)
+            self._stock.hand_back(now)
             self._stock.look(now)
             some = bool(self._stock.index) or self._stock.ledger.ready > 0
             due = self._stock.ledger.next_due()

@@ -22,6 +22,7 @@ class QueueSettings(BaseModel):
         0, ge=0, le=1_000_000, description="a message received so often and not confirmed is a dead letter; 0: never"
     )
     delay: Duration = Field(0.0, description="a published message is hidden for so long at first")
+    wait: Duration = Field(0.0, le=20, description="a receiver that says nothing else waits so long for a message")
     expired: Literal["tail", "head"] = Field("tail", description="where a message goes whose lease ran out")
     dead_to: str | None = Field(
         None, pattern=NAME, description="the queue that gets the dead letters; absent: the folder dead/ of this one"

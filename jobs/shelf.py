@@ -129,17 +129,24 @@ class Shelf:
             return None
         return suffix
 
-    def stage(self, key: int, lines: list[bytes]) -> None:
-        """Write a file of messages out of sight, durably."""
-        self.files.write(self.path(LEASED, "." + name_of(key)), b"".join(lines))
+    def stage(self, lines: list[bytes]) -> str:
+        """Write a file of messages out of sight, durably; gives the name under which it waits to appear."""
+        # A name that no other has: two files with one key may come to be, one after the other.
+        staged = f".{os.urandom(8).hex()}"
+        self.files.write(self.path(LEASED, staged), b"".join(lines))
+        return staged
 
-    def appear(self, key: int, folder: str) -> bool:
-        """Let a staged file appear in `folder`; False when it did before."""
-        try:
-            self.files.rename(self.path(LEASED, "." + name_of(key)), os.path.join(folder, name_of(key)))
-        except FileNotFoundError:
-            return False
-        return True
+    def show(self, staged: str, key: int) -> None:
+        """Let a staged file appear in ready/."""
+        self.files.rename(self.path(LEASED, staged), self.path(READY, name_of(key)))
+
+    def appear(self, staged: str, key: int, folder: str) -> None:
+        """Let a staged file appear in `folder`, if it did not before, also in the place of one of the same name."""
+        path = self.path(LEASED, staged)
+        if os.path.lexists(path):
+            # First: what lies there once nothing is staged any more is a newer one.
+            self.remove(LEASED, name_of(key))
+            self.files.rename(path, os.path.join(folder, name_of(key)))
 
     def remove(self, place: str, name: str) -> None:
         """Remove a file, if it is there."""

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,12 @@ GRAIN = 20_000_000
 QUIET = 0.5
 
 
+# Seconds without a receive, after which opened files are closed again, and into how many new ones at a time.
+IDLE, RUNS = 1.0, 64
+# Seconds between two looks for what processes left that died.
+TIDY = 5.0
+
+
 class QueueError(Exception):
     """What was asked of a queue cannot be done; the message says why."""
 
@@ -49,30 +55,43 @@ class Stock:
         self.others: dict[int, str] = {}
         self._texts: dict[int, list[bytes]] = {}
         self._stale = True
+        self._unwritten: list[Record] = []
+        # When a message was last received here, as far as is known.
+        self.received_at = 0.0
+        self._tidied = 0.0
         self._seen = -1
         self._looked_at = self._look_at = 0.0
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Have the queue for ourselves, as it is now."""
+        """Have the queue for ourselves, as it is now; what was recorded is written at the end."""
         with self.mutex, self.shelf.locked():
             try:
                 self._catch_up()
-                yield
+                try:
+                    yield
+                except QueueError:
+                    self.flush()
+                    raise
+                self.flush()
             except QueueError:
                 raise
             except BaseException:
                 self._stale = True
                 raise
 
-    def write(self, records: Sequence[Record]) -> None:
-        """Let these records be so; they are durable after the log's next sync."""
-        if not records:
-            return
-        self.log.append(records)
+    def record(self, *records: Record) -> None:
+        """Let these records be so; they are durable after the next `flush` and `sync`."""
         for record in records:
             self.ledger.apply(record)
-        self.sweep()
+        self._unwritten += records
+
+    def flush(self) -> None:
+        """Write what was recorded: other processes know of it now, and it outlives this one."""
+        if self._unwritten:
+            records, self._unwritten = self._unwritten, []
+            self.log.append(records)
+            self.sweep()
 
     def sweep(self) -> None:
         """Remove the files of which nothing is left, and write a long log anew."""
@@ -91,6 +110,7 @@ class Stock:
     def _catch_up(self) -> None:
         if self._stale:
             self.log.close()
+            self._unwritten.clear()
         afresh, records = self.log.news()
         if afresh:
             self.ledger = Ledger()
@@ -98,9 +118,11 @@ class Stock:
             self._seen = -1
         for record in records:
             self.ledger.apply(record)
+            if record[0] == "l":
+                self.received_at = max(self.received_at, record[8])
             if record[0] == "b" and record[1]:
                 # Its writer may have died in between.
-                self.shelf.appear(record[1], os.path.join(self.shelf.folder, record[2]))
+                self.shelf.appear(record[4], record[1], os.path.join(self.shelf.folder, record[2]))
         if records:
             self.sweep()
         if self._stale:
@@ -116,7 +138,7 @@ class Stock:
             if not os.path.lexists(shelf.path(LEASED, name_of(key, group.suffix))):
                 other = None if group.suffix.startswith(".") else group.suffix[1:]
                 if shelf.take(key, other) is None:
-                    self.write([["x", key, list(range(len(group.states)))]])
+                    self.record(["x", key, list(range(len(group.states)))])
         self.tidy()
 
     def _undo_revival(self, key: int, suffix: str) -> None:
@@ -135,10 +157,17 @@ class Stock:
             if not os.path.lexists(target):
                 self.shelf.files.rename(self.shelf.path(LEASED, name), target)
 
-    def look(self, now: float) -> None:
-        """Look what is in ready/ if somebody may have changed that; with much to do, not at each call."""
+    def tidy_sometimes(self, now: float) -> None:
+        """Tidy up after processes that died and did not come back."""
+        if not 0 <= now - self._tidied < TIDY:
+            self._tidied = now
+            self.tidy()
+
+    def look(self, now: float, *, closely: bool = False) -> None:
+        """Look what is in ready/ if somebody may have changed that; with much to do only now and then, or `closely`."""
         changed = self.shelf.changed()
-        if changed == self._seen or (self.index and self._looked_at <= now < self._look_at):
+        soon = bool(self.index) and not closely and self._looked_at <= now < self._look_at
+        if changed == self._seen or soon:
             return
         began = time.monotonic()
         self.index, self.others = self.shelf.scan()
@@ -168,7 +197,9 @@ class Stock:
         if suffix is None:
             return
         lines = self._read(key, suffix)
-        self.write([["o", key, len(lines), None, suffix]] + ([] if lines else [["x", key, []]]))
+        self.record(["o", key, len(lines), None, suffix])
+        if not lines:
+            self.record(["x", key, []])
 
     def _is_unfinished(self, name: str) -> bool:
         """Tell whether a file of somebody else's may still be being written."""
@@ -206,10 +237,22 @@ class Stock:
         known = self.ledger.held.get(place)
         return message if known is None else known.told(message)
 
+    def hand_back(self, now: float) -> None:
+        """Put what is ready in opened files back into ready/, for a shell to see, when nobody received for a while."""
+        if not self.ledger.ready or now - self.received_at < IDLE:
+            return
+        runs = self.ledger.runs()
+        for places in [next(runs, []) for _ in range(RUNS)]:
+            if places:
+                _, pos = self.ledger.spot(places[0])
+                key = self.move(places, self.shelf.places[READY_FOLDER], pos)
+                if key is not None:
+                    self.add(key)
+
     # -- moving into other files --------------------------------------------------------------------------------
 
-    def move(self, places: Iterable[Place], folder: str, pos: int, dead: Mapping[str, Any] | None = None) -> None:
-        """Put lines of opened files of one rank into a new file in `folder`, durably and at one stroke."""
+    def move(self, places: Iterable[Place], folder: str, pos: int, dead: Mapping[str, Any] | None = None) -> int | None:
+        """Put lines of opened files of one rank into a new file in `folder`, at one stroke and durably; its key."""
         lines: list[bytes] = []
         done: dict[int, list[int]] = {}
         rank = MIDDLE
@@ -221,14 +264,16 @@ class Stock:
             done.setdefault(key, []).append(line)
         records: list[Record] = [["x", key, numbers] for key, numbers in done.items()]
         if not lines:
-            self.write(records)
-            return
+            self.record(*records)
+            return None
         new = make_key(rank, pos, len(lines))
-        self.shelf.stage(new, lines)
+        staged = self.shelf.stage(lines)
         self.shelf.files.sync_folder(self.shelf.places[LEASED])
-        self.write([*records, ["b", new, os.path.relpath(folder, self.shelf.folder), []]])
+        self.record(*records, ["b", new, os.path.relpath(folder, self.shelf.folder), [], staged])
+        self.flush()
         self.sync()
-        self.shelf.appear(new, folder)
+        self.shelf.appear(staged, new, folder)
+        return new
 
     def add(self, key: int) -> None:
         """Take note of a file that we put into ready/."""
@@ -263,7 +308,8 @@ class Stock:
         if not dead:
             groups = self.ledger.groups
             gone += sum(group.left for group in groups.values())
-            self.write([["x", key, list(range(len(group.states)))] for key, group in groups.items()])
+            self.record(*[["x", key, list(range(len(group.states)))] for key, group in groups.items()])
+            self.flush()
             self.sync()
         self.shelf.files.sync_folder(self.shelf.places[place])
         self._seen = -1
