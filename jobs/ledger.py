@@ -20,7 +20,9 @@ from inboxd.jobs.message import Message, number_of
 # ["e", key, line, until]          extended
 # ["r", key, line, pos]            ready again, at that place
 # ["x", key, lines]                done: confirmed, or moved into another file
-# ["b", key, folder, keys, staged] a staged file was made to appear; `keys` are [key, id] of its drafts
+# ["b", key, folder, keys, staged, moved]
+#                                  a staged file is to appear: `keys` are [key, id] of its drafts, `moved` [key, lines]
+#                                  of what went into it; one record, for a power cut must not take one half of it
 Record: TypeAlias = list[Any]
 Place: TypeAlias = tuple[int, int]  # the key of a group and the line in it
 
@@ -97,7 +99,9 @@ class Ledger:
         match record:
             case ["o", int(key), int(lines), due, str(suffix)]:
                 self._open(key, lines, due, suffix)
-            case ["b", int(key), _, list(keys), _]:
+            case ["b", int(key), _, list(keys), _, list(moved)]:
+                for number, lines in moved:
+                    self.apply(["x", int(number), lines])
                 # A file of that name lives anew; its writer sees to the old one.
                 self.closed.pop(key, None)
                 self._closing = [one for one in self._closing if one[0] != key]
@@ -271,7 +275,7 @@ class Ledger:
 
     def snapshot(self) -> Iterator[Record]:
         """Give the fewest records that make this account from nothing."""
-        yield ["b", 0, "", [[key, identifier] for key, identifier in self.keys.items()], ""]
+        yield ["b", 0, "", [[key, identifier] for key, identifier in self.keys.items()], "", []]
         for key, group in self.groups.items():
             yield ["o", key, len(group.states), group.due, group.suffix]
             for line, state in enumerate(group.states):

@@ -85,6 +85,10 @@ class Log:
             os.close(fd)
         self.synced = max(self.synced, written)
 
+    def force(self) -> None:
+        """Make everything durable, whoever wrote it."""
+        self._files.sync(self._fd)
+
     @property
     def is_long(self) -> bool:
         """Tell whether it should be written anew."""

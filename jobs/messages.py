@@ -236,14 +236,13 @@ class MessageQueue:
                 key = make_key(rank, chunk[0][0], len(chunk))
                 staged = shelf.stage([line for _, line in chunk])
                 of_chunk = [keyed[number] for number, _ in chunk if number in keyed]
-                records.append(["b", key, folder, [[one, keys[one]] for one in of_chunk], staged])
+                records.append(["b", key, folder, [[one, keys[one]] for one in of_chunk], staged, []])
                 if delay:
                     records.append(["o", key, len(chunk), now + delay, ".jsonl"])
                 shown.append((staged, key, folder))
         shelf.files.sync_folder(shelf.places[LEASED_FOLDER])
         stock.record(*records)
-        stock.flush()
-        stock.sync()
+        stock.flush(durably=True)
         for staged, key, folder in shown:
             shelf.appear(staged, key, shelf.places[folder])
             if folder == READY_FOLDER:

@@ -140,13 +140,15 @@ class Shelf:
         """Let a staged file appear in ready/."""
         self.files.rename(self.path(LEASED, staged), self.path(READY, name_of(key)))
 
+    def is_staged(self, staged: str) -> bool:
+        """Tell whether a file still waits to appear."""
+        return bool(staged) and os.path.lexists(self.path(LEASED, staged))
+
     def appear(self, staged: str, key: int, folder: str) -> None:
-        """Let a staged file appear in `folder`, if it did not before, also in the place of one of the same name."""
-        path = self.path(LEASED, staged)
-        if os.path.lexists(path):
-            # First: what lies there once nothing is staged any more is a newer one.
-            self.remove(LEASED, name_of(key))
-            self.files.rename(path, os.path.join(folder, name_of(key)))
+        """Let a staged file appear in `folder`, also in the place of one of the same name."""
+        # First: what lies there once nothing is staged any more is a newer one.
+        self.remove(LEASED, name_of(key))
+        self.files.rename(self.path(LEASED, staged), os.path.join(folder, name_of(key)))
 
     def remove(self, place: str, name: str) -> None:
         """Remove a file, if it is there."""

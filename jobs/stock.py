@@ -86,11 +86,13 @@ class Stock:
             self.ledger.apply(record)
         self._unwritten += records
 
-    def flush(self) -> None:
-        """Write what was recorded: other processes know of it now, and it outlives this one."""
+    def flush(self, *, durably: bool = False) -> None:
+        """Write what was recorded: other processes know of it now, and it outlives this one, or even a power cut."""
         if self._unwritten:
             records, self._unwritten = self._unwritten, []
             self.log.append(records)
+            if durably:
+                self.sync()
             self.sweep()
 
     def sweep(self) -> None:
@@ -120,8 +122,9 @@ class Stock:
             self.ledger.apply(record)
             if record[0] == "l":
                 self.received_at = max(self.received_at, record[8])
-            if record[0] == "b" and record[1]:
-                # Its writer may have died in between.
+            if record[0] == "b" and self.shelf.is_staged(record[4]):
+                # Its writer died in between, perhaps before it was durable, and then nothing may be moved yet.
+                self.log.force()
                 self.shelf.appear(record[4], record[1], os.path.join(self.shelf.folder, record[2]))
         if records:
             self.sweep()
@@ -262,16 +265,15 @@ class Stock:
                 lines.append(carried(message, dead))
             rank = rank_of(key)
             done.setdefault(key, []).append(line)
-        records: list[Record] = [["x", key, numbers] for key, numbers in done.items()]
         if not lines:
-            self.record(*records)
+            self.record(*(["x", key, numbers] for key, numbers in done.items()))
             return None
         new = make_key(rank, pos, len(lines))
         staged = self.shelf.stage(lines)
         self.shelf.files.sync_folder(self.shelf.places[LEASED])
-        self.record(*records, ["b", new, os.path.relpath(folder, self.shelf.folder), [], staged])
-        self.flush()
-        self.sync()
+        moved = [[str(key), numbers] for key, numbers in done.items()]
+        self.record(["b", new, os.path.relpath(folder, self.shelf.folder), [], staged, moved])
+        self.flush(durably=True)
         self.shelf.appear(staged, new, folder)
         return new
 
@@ -309,8 +311,7 @@ class Stock:
             groups = self.ledger.groups
             gone += sum(group.left for group in groups.values())
             self.record(*[["x", key, list(range(len(group.states)))] for key, group in groups.items()])
-            self.flush()
-            self.sync()
+            self.flush(durably=True)
         self.shelf.files.sync_folder(self.shelf.places[place])
         self._seen = -1
         self.index, self.others = [], {}
