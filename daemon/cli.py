@@ -5,52 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, NoReturn
 
 import click
 
 import inboxd
-
-SPOOL = click.option("--spool", metavar="DIR", help="The spool folder [env INBOXD_SPOOL; default ./spool].")
-CONFIG = click.option(
-    "--config", metavar="FILE", help="The config [env INBOXD_CONFIG; default ./inboxd.toml if present]."
-)
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    click.echo(f"inboxd: {message}", err=True)
-    sys.exit(code)
-
-
-def _spool_folder(spool: str | None, config: str | None) -> str:
-    """Find the spool as the daemon does; of a config only this one key is read, for all of it takes long to load."""
-    near = spool or os.environ.get("INBOXD_SPOOL")
-    file = config or os.environ.get("INBOXD_CONFIG") or ("inboxd.toml" if os.path.exists("inboxd.toml") else None)
-    if near or file is None:
-        return near or "./spool"
-    import tomli
-
-    try:
-        with open(file, "rb") as opened:
-            return os.path.join(os.path.dirname(file), tomli.load(opened)["spool"])
-    except (OSError, ValueError, KeyError, TypeError):
-        # The key is absent or the file is wrong; its reader has the default, or the words for that.
-        return str(_load(file, None).spool)
-
-
-def _load(config: str | None, spool: str | None) -> Any:
-    from inboxd.daemon.config import ConfigError, load
-
-    try:
-        return load(config, os.environ, spool=spool)
-    except ConfigError as error:
-        _fail(str(error), 2)
+from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
+from inboxd.daemon.cli_queue import queue
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(inboxd.__version__, prog_name="inboxd")
 def main() -> None:
     """Drop a file, the call gets made."""
+
+
+main.add_command(queue)
 
 
 @main.command()
@@ -62,7 +31,7 @@ def run(config: str | None, spool: str | None, once: bool) -> None:
     from inboxd.daemon.config import load
     from inboxd.daemon.service import serve
 
-    sys.exit(serve(_load(config, spool), lambda: load(config, os.environ, spool=spool), once=once))
+    sys.exit(serve(load_config(config, spool), lambda: load(config, os.environ, spool=spool), once=once))
 
 
 @main.command()
@@ -72,7 +41,7 @@ def check(config: str | None, spool: str | None) -> None:
     """Read the config, say what it comes to, and stop."""
     from inboxd.cache.key import redact
 
-    loaded = _load(config, spool)
+    loaded = load_config(config, spool)
     click.echo(f"ok: spool {loaded.spool}, {loaded.threads} threads, named APIs: {len(loaded.apis)}")
     for api in loaded.apis:
         pace = f"{api.rate.calls:g} calls per {api.rate.period:g} s" if api.rate else "no limit"
@@ -111,20 +80,20 @@ def drop(file: str, name: str | None, wait: bool, timeout: float | None, config:
     from inboxd.daemon.drop import DropError, drop_file, wait_for
 
     if timeout is not None and not wait:
-        _fail("--timeout says how long to --wait; give both", 2)
+        fail("--timeout says how long to --wait; give both", 2)
     try:
-        dropped = drop_file(_spool_folder(spool, config), file, name)
+        dropped = drop_file(spool_folder(spool, config), file, name)
     except DropError as error:
-        _fail(str(error))
+        fail(str(error))
     if not wait:
         click.echo(dropped.name)
         return
     try:
         answer, code = wait_for(dropped, timeout)
     except OSError as error:
-        _fail(f"{error.filename}: cannot be looked at: {error.strerror}; {dropped.name} was dropped all the same")
+        fail(f"{error.filename}: cannot be looked at: {error.strerror}; {dropped.name} was dropped all the same")
     if answer is None:
-        _fail(f"no answer to {dropped.name} within {timeout:g} s; it stays in the spool and will be answered", code)
+        fail(f"no answer to {dropped.name} within {timeout:g} s; it stays in the spool and will be answered", code)
     sys.stdout.buffer.write(answer)
     sys.exit(code)
 
@@ -138,13 +107,13 @@ def status(as_json: bool, config: str | None, spool: str | None) -> None:
     from inboxd.daemon.drop import NO_SPOOL
     from inboxd.daemon.status import gather, in_words
 
-    folder = _spool_folder(spool, config)
+    folder = spool_folder(spool, config)
     try:
         found = gather(folder)
     except OSError as error:
-        _fail(f"{error.filename}: cannot be looked at: {error.strerror}")
+        fail(f"{error.filename}: cannot be looked at: {error.strerror}")
     if found is None:
-        _fail(f"{folder}: {NO_SPOOL}")
+        fail(f"{folder}: {NO_SPOOL}")
     click.echo(json.dumps(found, indent=2) if as_json else in_words(found))
 
 
@@ -158,8 +127,8 @@ def retry(names: tuple[str, ...], everything: bool, config: str | None, spool: s
     from inboxd.daemon.retry import retry_all
 
     if bool(names) == everything:
-        _fail("name the jobs to retry, or say --all", 2)
-    moved, problems = retry_all(_spool_folder(spool, config), None if everything else names)
+        fail("name the jobs to retry, or say --all", 2)
+    moved, problems = retry_all(spool_folder(spool, config), None if everything else names)
     for name in moved:
         click.echo(name)
     for problem in problems:

@@ -21,6 +21,7 @@ from inboxd.daemon.tomllines import lines
 from inboxd.jobs.api import Api, Policy
 from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.findings import JSON, Finding, Steps, findings
+from inboxd.jobs.queuesettings import NAME, QueueSettings
 from inboxd.jobs.units import Duration, Size
 from inboxd.jobs.vault import Vault
 
@@ -83,6 +84,9 @@ class Config(BaseModel):
     api: Annotated[dict[str, Api], BeforeValidator(_named)] = Field(
         {}, description="one table for each API; what it leaves out comes from [defaults]"
     )
+    queues: dict[Annotated[str, Field(pattern=NAME)], QueueSettings] = Field(
+        {}, description="one table for each queue of messages"
+    )
     log: Log = Field(Log(), description="the log")
 
     @property
@@ -141,9 +145,11 @@ def sample() -> str:
     """Give a whole `inboxd.toml` in which every key stands with its default and what it is for."""
     tables: dict[str, type[BaseModel]] = {"defaults": Policy, "log": Log}
     text = ["# inboxd.toml: every key with its default; a key without one is a comment with an example.", ""]
-    text += keys(Config, {*tables, "api"})
+    text += keys(Config, {*tables, "api", "queues"})
     for name, model in tables.items():
         text += ["", f"# {Config.model_fields[name].description}", f"[{name}]", *keys(model)]
+    text += ["", f"# {Config.model_fields['queues'].description}", "# [queues.orders]"]
+    text += keys(QueueSettings, comment=True)
     text += ["", f"# {Config.model_fields['api'].description}", "# [api.shop]"]
     text += keys(Api, {*Policy.model_fields, "name", "calls"}, comment=True)
     text += ["", f"# {Api.model_fields['calls'].description}", "# [api.shop.calls.close_order]"]

@@ -421,9 +421,12 @@ class MessageQueue:
             stock = self._stock
             if place != DEAD:
                 for one in stock.ledger.lines(READY if place == READY_FOLDER else LEASED):
+                    if len(found) >= most:
+                        break
                     message = stock.message(one)
-                    if message is not None and len(found) < most:
-                        found.append(message)
+                    if message is not None:
+                        held = stock.ledger.held.get(one) if place == LEASED_FOLDER else None
+                        found.append(replace(message, until=held.until, consumer=held.consumer) if held else message)
             if place != LEASED_FOLDER:
                 found += stock.read_ahead(place, most - len(found))
         return found

@@ -15,7 +15,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$"
 class QueueSettings(BaseModel):
     """How a queue treats its messages."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     lease: Duration = Field(30.0, description="a received message is hidden from others for so long")
     max_receives: int = Field(
