@@ -183,6 +183,8 @@ class MessageQueue:
         shelf = self._stock.shelf
         count = sum(len(one.drafts) for one in publications)
         with self._stock.turn():
+            # What expired before goes to the tail before.
+            self._expire(now)
             first = shelf.numbers(count, now)
         ids = iter(new_ids(first, count))
         by_rank: dict[int, list[tuple[int, bytes]]] = {}
@@ -204,6 +206,7 @@ class MessageQueue:
         """Write messages with a key or a delay; a record in the ledger decides that they are published."""
         stock, shelf = self._stock, self._stock.shelf
         with stock.turn():
+            self._expire(now)
             first = shelf.numbers(sum(len(one.drafts) for one in publications), now)
             by_place: dict[tuple[int, float], list[tuple[int, bytes]]] = {}
             keys: dict[str, str] = {}

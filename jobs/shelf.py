@@ -114,7 +114,7 @@ class Shelf:
             return []
         with open(fd, "rb") as file:
             data = file.read()
-        return data.splitlines() if name.endswith(".jsonl") else [data]
+        return [line for line in data.splitlines() if line.strip()] if name.endswith(".jsonl") else [data]
 
     # -- moving -------------------------------------------------------------------------------------------------
 
