@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from inboxd.jobs.clock import FakeClock
+from inboxd.jobs.files import Files
 from inboxd.jobs.message import Draft, number_of
 from inboxd.jobs.messages import Counts, MessageQueue, NotHeld, TooLarge
 from inboxd.jobs.queuesettings import QueueSettings
@@ -24,14 +25,15 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def queue(tmp_path: Path, clock: FakeClock) -> Iterator[MessageQueue]:
-    with MessageQueue(str(tmp_path / "orders"), clock=clock) as queue:
+    # What is durable is for the state machine to judge; a real flush takes longer than all else.
+    with MessageQueue(str(tmp_path / "orders"), clock=clock, files=Files(fsync=False)) as queue:
         yield queue
 
 
 def again(queue: MessageQueue, **said: Any) -> MessageQueue:
     """Open the same queue as another process would."""
     settings = QueueSettings.model_validate(said) if said else queue.settings
-    return MessageQueue(queue.folder, settings, clock=queue.clock)
+    return MessageQueue(queue.folder, settings, clock=queue.clock, files=Files(fsync=False))
 
 
 def bodies(queue: MessageQueue, most: int = 1000) -> list[Any]:
