@@ -83,7 +83,7 @@ class Shelf:
 
     def path(self, place: str, name: str) -> str:
         """Give the path of a file."""
-        return os.path.join(self.places[place], name)
+        return f"{self.places[place]}/{name}"
 
     def changed(self, place: str = READY) -> int:
         """Give a number that is another one when a name in the folder has come or gone."""

@@ -6,6 +6,7 @@ an error interrupts is forgotten and read again from the disk.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import json
 import os
@@ -55,6 +56,7 @@ class Stock:
         self.others: dict[int, str] = {}
         self._texts: dict[int, list[bytes]] = {}
         self._stale = True
+        self._inside = False
         self._unwritten: list[Record] = []
         # When a message was last received here, as far as is known.
         self.received_at = 0.0
@@ -64,21 +66,43 @@ class Stock:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Have the queue for ourselves, as it is now; what was recorded is written at the end."""
-        with self.mutex, self.shelf.locked():
-            try:
-                self._catch_up()
+        """Have the queue for ourselves, as it is now; what was recorded is written at the end.
+
+        Turns within a turn are part of it. When one of them met an error, the whole ends in one, and nothing is so.
+        """
+        with self.mutex:
+            if self._inside:
+                with self._watched():
+                    yield
+                return
+            with self.shelf.locked(), self._watched():
+                self._inside = True
                 try:
+                    self._catch_up()
                     yield
                 except QueueError:
-                    self.flush()
+                    self._end()
                     raise
-                self.flush()
-            except QueueError:
-                raise
-            except BaseException:
-                self._stale = True
-                raise
+                else:
+                    self._end()
+                finally:
+                    self._inside = False
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """After anything but an answer to who asked, begin anew from the disk."""
+        try:
+            yield
+        except QueueError:
+            raise
+        except BaseException:
+            self._stale = True
+            raise
+
+    def _end(self) -> None:
+        if self._stale:
+            raise OSError(errno.EIO, "the disk has refused before", self.shelf.folder)
+        self.flush()
 
     def record(self, *records: Record) -> None:
         """Let these records be so; they are durable after the next `flush` and `sync`."""

@@ -394,3 +394,24 @@ def test_a_disk_that_refuses_is_told_and_forgotten(queue: MessageQueue) -> None:
     os.rename(ready + "-away", ready)
     queue.publish("kept")
     assert bodies(queue) == ["kept"]
+
+
+def test_many_things_in_one_turn_are_all_so_or_none(queue: MessageQueue) -> None:
+    queue.publish_many([Draft(n) for n in range(3)])
+    with queue.together():
+        first, second = queue.receive(1)[0], queue.receive(1)[0]
+        queue.begin_confirm(first.receipt or "")
+        with pytest.raises(NotHeld):
+            queue.confirm(first.receipt or "")
+    queue.commit()
+    with again(queue) as later:
+        assert later.counts() == Counts(1, 1, 0, 0)
+    log = os.path.join(queue.folder, "ready")
+    os.rename(log, log + "-away")
+    with pytest.raises(OSError, match="refused"), queue.together():
+        queue.confirm(second.receipt or "")
+        with pytest.raises(FileNotFoundError):
+            queue.receive(1)
+    os.rename(log + "-away", log)
+    # The confirmation in the same turn was not so either.
+    queue.confirm(second.receipt or "")

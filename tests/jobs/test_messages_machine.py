@@ -101,7 +101,6 @@ class Queue(RuleBasedStateMachine):
         assert message.body in self.sure | self.perhaps, "nobody published it, or it was confirmed"
         assert message.body not in self.gone
         assert self.leases.get(message.body, 0.0) <= self.clock.wall(), "somebody else has it"
-        self.sure.add(message.body)
 
     @rule(process=PROCESSES, messages=received, fuse=FUSES)
     def confirm(self, process: int, messages: list[Message], fuse: int | None) -> None:
