@@ -39,8 +39,8 @@ def _queues(config: str | None, spool: str | None) -> Iterator[Queues]:
     """Open the queues of the spool; what cannot be done ends the command with a sentence."""
     from inboxd.daemon.folders import Folders
     from inboxd.jobs.files import Files
+    from inboxd.jobs.queueerrors import QueueError
     from inboxd.jobs.queues import Queues
-    from inboxd.jobs.stock import QueueError
 
     loaded = load_config(config, spool)
     folder = Folders(loaded.spool).folder("queues")
@@ -128,7 +128,7 @@ def receive(
 
 def _each(which: Sequence[str], act: Callable[[str | int], object]) -> None:
     """Do something with each message; says of each what could not be done, and then exits 1."""
-    from inboxd.jobs.stock import QueueError
+    from inboxd.jobs.queueerrors import QueueError
 
     wrong = False
     for one in which:

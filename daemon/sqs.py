@@ -7,32 +7,27 @@ held back, and asks again when the queue says that there is something. It does w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
-
-from inboxd.daemon import sqsattributes
+from inboxd.daemon import sqsqueues
 from inboxd.daemon.sqserrors import (
     EmptyBatch,
-    InvalidAttributeValue,
     InvalidEntryId,
     InvalidHandle,
     InvalidValue,
-    NameExists,
-    NoSuchQueue,
     NotDistinct,
-    NotFound,
     NotInflight,
     OverLimit,
     SqsError,
     TooManyEntries,
     Unsupported,
 )
-from inboxd.daemon.sqsmessages import LONGEST_LEASE, draft_of, number, queue_in, received, sent, text
+from inboxd.daemon.sqsmessages import LONGEST_LEASE, draft_of, number, received, sent, text
+from inboxd.daemon.sqsqueues import Call, Said
 from inboxd.jobs.message import Draft, number_of
 from inboxd.jobs.messages import MessageQueue, NotHeld, TooLarge, TooMany
-from inboxd.jobs.queues import NoQueue, Queues
+from inboxd.jobs.queues import Queues
 
 PREFIX = "AmazonSQS."
 MEDIA_TYPE = "application/x-amz-json-1.0"
@@ -40,7 +35,6 @@ MEDIA_TYPE = "application/x-amz-json-1.0"
 MOST, LONGEST_WAIT = 10, 20
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
-Said = Mapping[str, Any]
 Reply = tuple[int, dict[str, str], dict[str, Any]]
 
 
@@ -53,7 +47,7 @@ def handle(queues: Queues, target: str, said: Any, base: str) -> Reply:
             raise Unsupported(f"{target}: no such operation here")
         if not isinstance(said, dict):
             raise InvalidValue("The body of the request must be a JSON object.")
-        return 200, headers, action(_Call(queues, base.rstrip("/")), said)
+        return 200, headers, action(Call(queues, base.rstrip("/")), said)
     except SqsError as error:
         return 400, headers | {"x-amzn-query-error": error.header}, error.to_dict()
 
@@ -63,7 +57,7 @@ def patience(queues: Queues, target: str, said: Any) -> tuple[MessageQueue, floa
     if target.removeprefix(PREFIX) != "ReceiveMessage" or not isinstance(said, dict):
         return None
     try:
-        queue = _Call(queues, "").queue(said)
+        queue = Call(queues, "").queue(said)
         asked = number(said, "WaitTimeSeconds", 0, LONGEST_WAIT)
     except SqsError:
         return None
@@ -71,110 +65,10 @@ def patience(queues: Queues, target: str, said: Any) -> tuple[MessageQueue, floa
     return (queue, wait) if wait else None
 
 
-class _Call:
-    """One request: the queues, and where they are told to be."""
-
-    def __init__(self, queues: Queues, base: str) -> None:
-        self.queues = queues
-        self.base = base
-
-    def queue(self, said: Said) -> MessageQueue:
-        """Give the queue that a request is about."""
-        return self.named(queue_in(text(said, "QueueUrl")))
-
-    def named(self, name: str) -> MessageQueue:
-        try:
-            return self.queues.get(name)
-        except NoQueue:
-            raise NoSuchQueue("The specified queue does not exist.") from None
-
-    def url(self, name: str) -> str:
-        return f"{self.base}/{name}"
-
-
-# -- queues -----------------------------------------------------------------------------------------------------
-
-
-def _create(call: _Call, said: Said) -> dict[str, Any]:
-    name = text(said, "QueueName")
-    settings = sqsattributes.read(said.get("Attributes") or {})
-    existed = name in call.queues.names()
-    try:
-        queue = call.queues.create(name, **settings)
-    except NoQueue as error:
-        raise InvalidValue(str(error)) from None
-    except ValidationError:
-        raise InvalidAttributeValue("Invalid value for an attribute of the queue.") from None
-    if existed and any(getattr(queue.settings, key) != value for key, value in settings.items()):
-        raise NameExists("A queue already exists with the same name and a different value for an attribute.")
-    return {"QueueUrl": call.url(name)}
-
-
-def _url(call: _Call, said: Said) -> dict[str, Any]:
-    return {"QueueUrl": call.url(call.named(text(said, "QueueName")).name)}
-
-
-def _list(call: _Call, said: Said) -> dict[str, Any]:
-    prefix = said.get("QueueNamePrefix") or ""
-    most = number(said, "MaxResults", 1, 1000) or 1000
-    after = said.get("NextToken") or ""
-    names = [name for name in call.queues.names() if name.startswith(prefix) and name > after]
-    shown: dict[str, Any] = {"QueueUrls": [call.url(name) for name in names[:most]]}
-    if len(names) > most:
-        shown["NextToken"] = names[most - 1]
-    return shown
-
-
-def _sources(call: _Call, said: Said) -> dict[str, Any]:
-    dead = call.queue(said).name
-    names = [name for name in call.queues.names() if call.queues.get(name).settings.dead_to == dead]
-    return {"queueUrls": [call.url(name) for name in names]}
-
-
-def _delete_queue(call: _Call, said: Said) -> dict[str, Any]:
-    call.queues.remove(call.queue(said).name)
-    return {}
-
-
-def _purge(call: _Call, said: Said) -> dict[str, Any]:
-    call.queue(said).purge()
-    return {}
-
-
-def _get_attributes(call: _Call, said: Said) -> dict[str, Any]:
-    shown = sqsattributes.show(call.queue(said), said.get("AttributeNames") or ())
-    return {"Attributes": shown} if shown else {}
-
-
-def _set_attributes(call: _Call, said: Said) -> dict[str, Any]:
-    name = call.queue(said).name
-    call.queues.change(name, **sqsattributes.read(said.get("Attributes") or {}))
-    return {}
-
-
-def _move(call: _Call, said: Said) -> dict[str, Any]:
-    """Bring dead letters back to where they came from, or to where the request says; all of them, before it answers."""
-    try:
-        source = call.named(queue_in(text(said, "SourceArn")))
-        given = said.get("DestinationArn")
-        chosen = call.named(queue_in(given)) if given else None
-        while messages := source.receive(1000, lease=LONGEST_LEASE):
-            for message in messages:
-                target = chosen or call.named(str((message.dead or {}).get("queue")))
-                # The same key again after a crash: it is there once.
-                draft = Draft(message.body, message.priority, attributes=message.attributes, key=f"moved:{message.id}")
-                target.publish_many([draft])
-            source.begin_confirm_many([message.receipt or "" for message in messages])
-            source.commit()
-    except NoSuchQueue:
-        raise NotFound("The resource that you specified for the SourceArn or DestinationArn does not exist.") from None
-    return {"TaskHandle": f"done:{source.name}"}
-
-
 # -- messages ---------------------------------------------------------------------------------------------------
 
 
-def _send(call: _Call, said: Said) -> dict[str, Any]:
+def _send(call: Call, said: Said) -> dict[str, Any]:
     queue = call.queue(said)
     draft = draft_of(said)
     return sent(_published(queue, [draft])[0], draft)
@@ -190,7 +84,7 @@ def _published(queue: MessageQueue, drafts: list[Draft]) -> list[str]:
         ) from None
 
 
-def _send_batch(call: _Call, said: Said) -> dict[str, Any]:
+def _send_batch(call: Call, said: Said) -> dict[str, Any]:
     queue = call.queue(said)
     # One flush for the whole batch.
     drafts: dict[str, Draft] = {}
@@ -207,7 +101,7 @@ def _send_batch(call: _Call, said: Said) -> dict[str, Any]:
     return shown
 
 
-def _receive(call: _Call, said: Said) -> dict[str, Any]:
+def _receive(call: Call, said: Said) -> dict[str, Any]:
     queue = call.queue(said)
     most = number(said, "MaxNumberOfMessages", 1, MOST)
     lease = number(said, "VisibilityTimeout", 0, LONGEST_LEASE)
@@ -230,7 +124,7 @@ def _receipt(said: Said) -> str:
     return receipt
 
 
-def _delete(call: _Call, said: Said) -> dict[str, Any]:
+def _delete(call: Call, said: Said) -> dict[str, Any]:
     queue = call.queue(said)
     _begin_delete(queue, said)
     queue.commit()
@@ -248,7 +142,7 @@ def _begin_delete(queue: MessageQueue, said: Said) -> None:
             raise InvalidValue(f"Value {handle} for parameter ReceiptHandle is invalid. {why}") from None
 
 
-def _delete_batch(call: _Call, said: Said) -> dict[str, Any]:
+def _delete_batch(call: Call, said: Said) -> dict[str, Any]:
     queue = call.queue(said)
 
     def one(entry: Said) -> dict[str, Any]:
@@ -260,7 +154,7 @@ def _delete_batch(call: _Call, said: Said) -> dict[str, Any]:
     return shown
 
 
-def _change(call: _Call, said: Said) -> dict[str, Any]:
+def _change(call: Call, said: Said) -> dict[str, Any]:
     return _change_one(call.queue(said), said)
 
 
@@ -275,7 +169,7 @@ def _change_one(queue: MessageQueue, said: Said) -> dict[str, Any]:
     return {}
 
 
-def _change_batch(call: _Call, said: Said) -> dict[str, Any]:
+def _change_batch(call: Call, said: Said) -> dict[str, Any]:
     queue = call.queue(said)
     return _batch(said, lambda entry: _change_one(queue, entry))
 
@@ -301,16 +195,16 @@ def _batch(said: Said, one: Callable[[Said], dict[str, Any]]) -> dict[str, Any]:
     return shown
 
 
-_ACTIONS: dict[str, Callable[[_Call, Said], dict[str, Any]]] = {
-    "CreateQueue": _create,
-    "GetQueueUrl": _url,
-    "ListQueues": _list,
-    "ListDeadLetterSourceQueues": _sources,
-    "DeleteQueue": _delete_queue,
-    "PurgeQueue": _purge,
-    "GetQueueAttributes": _get_attributes,
-    "SetQueueAttributes": _set_attributes,
-    "StartMessageMoveTask": _move,
+_ACTIONS: dict[str, Callable[[Call, Said], dict[str, Any]]] = {
+    "CreateQueue": sqsqueues.create,
+    "GetQueueUrl": sqsqueues.url,
+    "ListQueues": sqsqueues.listing,
+    "ListDeadLetterSourceQueues": sqsqueues.sources,
+    "DeleteQueue": sqsqueues.delete,
+    "PurgeQueue": sqsqueues.purge,
+    "GetQueueAttributes": sqsqueues.get_attributes,
+    "SetQueueAttributes": sqsqueues.set_attributes,
+    "StartMessageMoveTask": sqsqueues.move,
     "SendMessage": _send,
     "SendMessageBatch": _send_batch,
     "ReceiveMessage": _receive,

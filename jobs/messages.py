@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from dataclasses import replace
 from typing import Any, Self
 
+from inboxd.jobs import stocktaking
 from inboxd.jobs.clock import Clock
+from inboxd.jobs.expiry import Expiry
 from inboxd.jobs.files import Files
-from inboxd.jobs.ledger import LEASED, READY, Held, Place, Record, make_key, rank_of
-from inboxd.jobs.message import Draft, Message, encode, named, new_ids
+from inboxd.jobs.ledger import Held, Place
+from inboxd.jobs.message import Draft, Message
+from inboxd.jobs.publishing import Publication, Publisher
+from inboxd.jobs.queueerrors import NotHeld, QueueError, TooLarge, TooMany
 from inboxd.jobs.queuesettings import QueueSettings
-from inboxd.jobs.shelf import DEAD, MIDDLE, name_of
-from inboxd.jobs.shelf import LEASED as LEASED_FOLDER
 from inboxd.jobs.shelf import READY as READY_FOLDER
-from inboxd.jobs.stock import QueueError, Stock
+from inboxd.jobs.stock import Stock
+from inboxd.jobs.stocktaking import Counts
+
+__all__ = ["Counts", "Draft", "Message", "MessageQueue", "NotHeld", "Publication", "QueueError", "TooLarge", "TooMany"]
 
 # Messages a receiver gets at most, and seconds that it may wait for them.
 MOST, LONGEST_WAIT = 1000, 20.0
@@ -31,53 +35,6 @@ MOST, LONGEST_WAIT = 1000, 20.0
 MOST_LEASED = 120_000
 # While somebody waits, what a shell put into ready/ is looked for this often.
 GLANCE = 0.1
-# Bytes of messages that share a file, unless one is larger.
-FILE_BYTES = 1 << 20
-
-
-class NotHeld(QueueError):
-    """The message is not leased to who asks: unknown, confirmed, its lease ran out, or somebody else has it.
-
-    `known` tells that the message is still there, as far as can be told without reading the whole queue.
-    """
-
-    def __init__(self, message: str, *, known: bool) -> None:
-        super().__init__(message)
-        self.known = known
-
-
-class TooMany(QueueError):
-    """So many messages are leased that no more may be received."""
-
-
-class TooLarge(QueueError):
-    """The message is larger than the queue allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many messages a queue holds: to be taken, leased, waiting for their delay to end, and dead letters."""
-
-    ready: int
-    leased: int
-    delayed: int
-    dead: int
-
-
-@dataclass(slots=True)
-class Publication:
-    """Drafts on their way to the disk; `ids` is theirs once `commit` returned."""
-
-    drafts: Sequence[Draft]
-    encoded: list[bytes]
-    ids: list[str] = field(default_factory=list)
-    error: Exception | None = None
-
-    def result(self) -> list[str]:
-        """Give the ids; raises what kept the messages from the disk."""
-        if self.error is not None:
-            raise self.error
-        return self.ids
 
 
 class MessageQueue:
@@ -100,11 +57,8 @@ class MessageQueue:
         self.settings = settings or QueueSettings()
         self.clock = clock or Clock()
         self._stock = Stock(self.folder, files or Files())
-        # Publications begun and done, by their count; whether somebody is at it.
-        self._commits = threading.Condition(threading.Lock())
-        self._pending: list[Publication] = []
-        self._begun = self._done = 0
-        self._committing = False
+        self._expire = Expiry(self._stock, lambda: self.settings)
+        self._publisher = Publisher(self._stock, self.clock, lambda: self.settings, self._expire)
         self._came = threading.Condition(threading.Lock())
         self._listeners: list[Callable[[], None]] = []
 
@@ -131,147 +85,13 @@ class MessageQueue:
         return publication.result()
 
     def begin_publish(self, drafts: Sequence[Draft]) -> Publication:
-        """Take drafts, which the next `commit` publishes, with all others that came in the meantime."""
-        encoded = [encode(draft) for draft in drafts]
-        for line in encoded:
-            if len(line) > self.settings.max_message:
-                raise TooLarge(f"a message of {len(line)} bytes; {self.name} takes at most {self.settings.max_message}")
-        publication = Publication(drafts, encoded)
-        with self._commits:
-            self._pending.append(publication)
-            self._begun += 1
-        return publication
+        """Take drafts, which the next `commit` publishes; raises as `publish` does."""
+        return self._publisher.begin(drafts)
 
     def commit(self) -> None:
-        """Make durable what was begun before: publications and confirmations. Many threads may call this at once.
-
-        One of them does it for all; who comes while it is at work waits, and then one of those does it for all of them.
-        """
-        written = self._stock.log.written
-        with self._commits:
-            begun = self._begun
-            while self._committing:
-                self._commits.wait()
-                if self._done >= begun and self._stock.log.synced >= written:
-                    return
-            self._committing = True
-            publications, self._pending, begun = self._pending, [], self._begun
-        try:
-            if publications:
-                self._publish(publications, self.clock.wall())
-            self._stock.sync()
-        finally:
-            with self._commits:
-                self._committing, self._done = False, begun
-                self._commits.notify_all()
-
-    def _publish(self, publications: list[Publication], now: float) -> None:
-        plain: list[Publication] = []
-        told: list[Publication] = []
-        for publication in publications:
-            (told if any(map(self._is_told, publication.drafts)) else plain).append(publication)
-        for batch, put in ((plain, self._put), (told, self._put_told)):
-            try:
-                if batch:
-                    put(batch, now)
-            except Exception as error:
-                for publication in batch:
-                    publication.error = error
-        self._tell()
-
-    def _is_told(self, draft: Draft) -> bool:
-        """Tell whether the ledger must know of a draft before it appears."""
-        return draft.key is not None or self._delay(draft) > 0
-
-    def _delay(self, draft: Draft) -> float:
-        return self.settings.delay if draft.delay is None else draft.delay
-
-    def _put(self, publications: list[Publication], now: float) -> None:
-        """Write messages into new files in ready/, and then, in one go, make the names durable."""
-        shelf = self._stock.shelf
-        count = sum(len(one.drafts) for one in publications)
-        with self._stock.turn():
-            # What expired before goes to the tail before.
-            self._expire(now)
-            first = shelf.numbers(count, now)
-        ids = iter(new_ids(first, count))
-        by_rank: dict[int, list[tuple[int, bytes]]] = {}
-        for number, (publication, draft, line) in enumerate(_each(publications), first):
-            publication.ids.append(next(ids))
-            by_rank.setdefault(MIDDLE - draft.priority, []).append((number, named(publication.ids[-1], line)))
-        staged: dict[int, str] = {}
-        for rank, numbered in by_rank.items():
-            for chunk in self._chunks(numbered):
-                staged[make_key(rank, chunk[0][0], len(chunk))] = shelf.stage([line for _, line in chunk])
-        for key, name in staged.items():
-            shelf.show(name, key)
-        shelf.files.sync_folder(shelf.places[READY_FOLDER])
-        with self._stock.mutex:
-            for key in staged:
-                self._stock.add(key)
-
-    def _put_told(self, publications: list[Publication], now: float) -> None:
-        """Write messages with a key or a delay; a record in the ledger decides that they are published."""
-        stock, shelf = self._stock, self._stock.shelf
-        with stock.turn():
-            self._expire(now)
-            first = shelf.numbers(sum(len(one.drafts) for one in publications), now)
-            by_place: dict[tuple[int, float], list[tuple[int, bytes]]] = {}
-            keys: dict[str, str] = {}
-            keyed: dict[int, str] = {}
-            for number, (publication, draft, line) in enumerate(_each(publications), first):
-                known = None if draft.key is None else stock.ledger.keys.get(draft.key) or keys.get(draft.key)
-                publication.ids.append(known or new_ids(number, 1)[0])
-                if known is not None:
-                    continue
-                if draft.key is not None:
-                    keys[draft.key] = publication.ids[-1]
-                    keyed[number] = draft.key
-                place = (MIDDLE - draft.priority, self._delay(draft))
-                by_place.setdefault(place, []).append((number, named(publication.ids[-1], line)))
-            self._tell_and_show(by_place, keyed, keys, now)
-
-    def _tell_and_show(
-        self,
-        by_place: dict[tuple[int, float], list[tuple[int, bytes]]],
-        keyed: dict[int, str],
-        keys: dict[str, str],
-        now: float,
-    ) -> None:
-        stock, shelf = self._stock, self._stock.shelf
-        records: list[Record] = []
-        shown: list[tuple[str, int, str]] = []
-        for (rank, delay), numbered in by_place.items():
-            folder = LEASED_FOLDER if delay else READY_FOLDER
-            for chunk in self._chunks(numbered):
-                key = make_key(rank, chunk[0][0], len(chunk))
-                staged = shelf.stage([line for _, line in chunk])
-                of_chunk = [keyed[number] for number, _ in chunk if number in keyed]
-                records.append(["b", key, folder, [[one, keys[one]] for one in of_chunk], staged, []])
-                if delay:
-                    records.append(["o", key, len(chunk), now + delay, ".jsonl"])
-                shown.append((staged, key, folder))
-        shelf.files.sync_folder(shelf.places[LEASED_FOLDER])
-        stock.record(*records)
-        stock.flush(durably=True)
-        for staged, key, folder in shown:
-            shelf.appear(staged, key, shelf.places[folder])
-            if folder == READY_FOLDER:
-                stock.add(key)
-
-    def _chunks(self, numbered: list[tuple[int, bytes]]) -> Iterable[list[tuple[int, bytes]]]:
-        """Share messages out among files; those of one are numbered without a gap."""
-        chunk: list[tuple[int, bytes]] = []
-        size = 0
-        for number, line in numbered:
-            gap = bool(chunk) and number != chunk[-1][0] + 1
-            if chunk and (gap or len(chunk) >= self.settings.per_file or size + len(line) > FILE_BYTES):
-                yield chunk
-                chunk, size = [], 0
-            chunk.append((number, line))
-            size += len(line)
-        if chunk:
-            yield chunk
+        """Make durable what was begun before: publications and confirmations. Many threads may call this at once."""
+        if self._publisher.commit():
+            self._tell()
 
     # -- receiving ----------------------------------------------------------------------------------------------
 
@@ -312,8 +132,7 @@ class MessageQueue:
         return found
 
     def _lease(self, message: Message, lease: float | None, consumer: str | None, now: float) -> Message:
-        if lease is None:
-            lease = self.settings.lease if message.lease is None else message.lease
+        lease = next(one for one in (lease, message.lease, self.settings.lease) if one is not None)
         return replace(
             message,
             receipt=f"{message.id}.{os.urandom(8).hex()}",
@@ -332,23 +151,31 @@ class MessageQueue:
 
     def begin_confirm(self, which: str | int, *, consumer: str | None = None) -> None:
         """Confirm a message; it is durable after the next `commit`. Raises NotHeld."""
-        for problem in self.begin_confirm_many([which], consumer=consumer):
-            if problem is not None:
-                raise problem
+        with self._stock.turn():
+            self._expire(self.clock.wall())
+            (key, line), _ = self._held(which, consumer)
+            self._stock.record(["x", key, [line]])
+
+    def confirm_all(self, which: Sequence[str | int], *, consumer: str | None = None, key: str | None = None) -> None:
+        """Be done with messages, all or none, durably; raises NotHeld. With a `key`, a second time is no error."""
+        with self._stock.turn():
+            self._expire(self.clock.wall())
+            if key is None or key not in self._stock.ledger.keys:
+                held = [self._held(one, consumer)[0] for one in which]
+                moved = [[str(place[0]), [place[1]]] for place in held]
+                self._stock.record(["b", 0, "", [] if key is None else [[key, ""]], "", moved])
+        self.commit()
 
     def begin_confirm_many(self, which: Sequence[str | int], *, consumer: str | None = None) -> list[NotHeld | None]:
         """Confirm messages; durable after the next `commit`. Gives what was wrong with each."""
         problems: list[NotHeld | None] = []
         with self._stock.turn():
-            self._expire(self.clock.wall())
             for one in which:
                 try:
-                    (key, line), _ = self._held(one, consumer)
+                    self.begin_confirm(one, consumer=consumer)
+                    problems.append(None)
                 except NotHeld as problem:
                     problems.append(problem)
-                else:
-                    self._stock.record(["x", key, [line]])
-                    problems.append(None)
         return problems
 
     def extend(self, which: str | int, lease: float, *, consumer: str | None = None) -> float:
@@ -381,35 +208,6 @@ class MessageQueue:
             raise NotHeld(f"{which}: somebody else has it by now", known=True)
         return found
 
-    def _expire(self, now: float) -> None:
-        """Let the messages whose leases ran out be ready again, or die."""
-        stock, ledger = self._stock, self._stock.ledger
-        overdue = ledger.overdue(now)
-        if not overdue:
-            return
-        most = self.settings.max_receives
-        back = [place for place in overdue if place[1] < 0 or not most or ledger.held[place].receives < most]
-        pos = stock.shelf.numbers(len(back), now) if back else 0
-        if self.settings.expired == "head":
-            stock.record(*[["r", *place, _own_pos(place)] for place in back])
-        else:
-            stock.record(*[["r", *place, pos + n] for n, place in enumerate(back)])
-        dead = sorted(set(overdue).difference(back))
-        for _, places in groupby(dead, lambda place: rank_of(place[0])):
-            self._bury(list(places), now)
-
-    def _bury(self, places: list[Place], now: float) -> None:
-        stock = self._stock
-        why = {"at": now, "why": f"received {self.settings.max_receives} times and never confirmed", "queue": self.name}
-        folder = stock.shelf.places[DEAD]
-        if self.settings.dead_to is not None:
-            folder = os.path.join(os.path.dirname(self.folder), self.settings.dead_to, READY_FOLDER)
-            os.makedirs(folder, exist_ok=True)
-        size = self.settings.per_file
-        for start in range(0, len(places), size):
-            some = places[start : start + size]
-            stock.move(some, folder, stock.shelf.numbers(len(some), now), why)
-
     # -- looking and housekeeping -------------------------------------------------------------------------------
 
     def counts(self) -> Counts:
@@ -418,49 +216,23 @@ class MessageQueue:
         with self._stock.turn():
             self._expire(now)
             self._stock.look(now, closely=True)
-            ledger = self._stock.ledger
-            waiting = sum(key % 10_000 or 1 for key in self._stock.index)
-            keys, others = self._stock.shelf.scan(DEAD)
-            dead = sum(key % 10_000 for key in keys) + len(others)
-            return Counts(ledger.ready + waiting, ledger.leased, ledger.hidden, dead)
+            return stocktaking.count(self._stock)
 
     def peek(self, most: int = 10, place: str = READY_FOLDER) -> list[Message]:
         """Show messages of ready, leased or dead without taking them."""
-        now, found = self.clock.wall(), list[Message]()
         with self._stock.turn():
-            self._expire(now)
-            stock = self._stock
-            if place != DEAD:
-                for one in stock.ledger.lines(READY if place == READY_FOLDER else LEASED):
-                    if len(found) >= most:
-                        break
-                    message = stock.message(one)
-                    if message is not None:
-                        held = stock.ledger.held.get(one) if place == LEASED_FOLDER else None
-                        found.append(replace(message, until=held.until, consumer=held.consumer) if held else message)
-            if place != LEASED_FOLDER:
-                found += stock.read_ahead(place, most - len(found))
-        return found
+            self._expire(self.clock.wall())
+            return stocktaking.peek(self._stock, place, most)
 
     def purge(self, *, dead: bool = False) -> int:
         """Remove all messages but the dead letters, or, with `dead`, those; gives their number."""
         with self._stock.turn():
-            return self._stock.purge(dead=dead)
+            return stocktaking.purge(self._stock, dead=dead)
 
     def redrive(self, most: int | None = None) -> int:
         """Bring dead letters back to the tail, with a new life; files are moved whole until `most` are reached."""
-        now, moved = self.clock.wall(), 0
         with self._stock.turn():
-            shelf = self._stock.shelf
-            for key in sorted(shelf.scan(DEAD)[0]):
-                if most is not None and moved >= most:
-                    break
-                lines = key % 10_000
-                new = make_key(rank_of(key), shelf.numbers(lines, now), lines)
-                shelf.files.rename(shelf.path(DEAD, name_of(key)), shelf.path(READY_FOLDER, name_of(new)))
-                self._stock.add(new)
-                moved += lines
-            shelf.files.sync_folder(shelf.places[READY_FOLDER])
+            moved = stocktaking.redrive(self._stock, most, self.clock.wall())
         self._tell()
         return moved
 
@@ -499,18 +271,8 @@ class MessageQueue:
         self.close()
 
 
-def _each(publications: list[Publication]) -> Iterable[tuple[Publication, Draft, bytes]]:
-    for publication in publications:
-        for draft, line in zip(publication.drafts, publication.encoded, strict=True):
-            yield publication, draft, line
-
-
 def _told(message: Message) -> list[Any]:
     """Give what a record of a lease says of it."""
     assert message.receipt is not None
     nonce = message.receipt.partition(".")[2]
     return [message.id, message.until, nonce, message.consumer, message.receives, message.first]
-
-
-def _own_pos(place: Place) -> int:
-    return place[0] // 10_000 % 10**16 + place[1]

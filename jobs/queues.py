@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.files import Files
 from inboxd.jobs.messages import MessageQueue
+from inboxd.jobs.queueerrors import QueueError
 from inboxd.jobs.queuesettings import NAME, QueueSettings
 from inboxd.jobs.shelf import READY
-from inboxd.jobs.stock import QueueError
 
 _KEPT = "queue.json"
 

@@ -8,6 +8,7 @@ message. Whoever renames a file out of ready/ has its messages, be it us or a sh
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import time
@@ -25,6 +26,8 @@ _UNFINISHED = (".tmp", ".part", "~", ".swp")
 _NAME = re.compile(r"(\d{4})-(\d{16})-(\d{4})\.jsonl", re.ASCII)
 _TAKEN = re.compile(r"(\d{4})-(\d{16})-(\d{4})~(.+)", re.ASCII | re.DOTALL)
 _NUMBER_BYTES = 16
+# A file that was not written to for so many seconds is whole.
+_QUIET = 0.5
 # A staged file that nobody has made to appear for so many seconds was left by a crash.
 _FORSAKEN = 3600.0
 
@@ -116,6 +119,17 @@ class Shelf:
             data = file.read()
         return [line for line in data.splitlines() if line.strip()] if name.endswith(".jsonl") else [data]
 
+    def is_unfinished(self, name: str) -> bool:
+        """Tell whether a file of somebody else's in ready/ may still be being written."""
+        try:
+            written = os.stat(self.path(READY, name), follow_symlinks=False).st_mtime
+        except FileNotFoundError:
+            return False
+        if not 0 <= time.time() - written < _QUIET:
+            return False
+        # Of lines nobody can tell whether more will come.
+        return name.endswith(".jsonl") or not all(map(_is_json, self.read(READY, name) or [b""]))
+
     # -- moving -------------------------------------------------------------------------------------------------
 
     def take(self, key: int, other: str | None) -> str | None:
@@ -174,3 +188,11 @@ class Shelf:
 def _is_message(entry: os.DirEntry[str]) -> bool:
     name = entry.name
     return not name.startswith(".") and not name.endswith(_UNFINISHED) and entry.is_file(follow_symlinks=False)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import heapq
-import json
 import os
 import threading
 import time
@@ -20,7 +19,8 @@ from inboxd.jobs.files import Files
 from inboxd.jobs.ledger import Ledger, Place, Record, make_key, pos_of, rank_of
 from inboxd.jobs.ledgerlog import Log
 from inboxd.jobs.message import Message, carried, decode
-from inboxd.jobs.shelf import DEAD, LEASED, MIDDLE, Shelf, name_of
+from inboxd.jobs.queueerrors import QueueError
+from inboxd.jobs.shelf import LEASED, MIDDLE, Shelf, name_of
 from inboxd.jobs.shelf import READY as READY_FOLDER
 
 # Texts of so many opened files are kept in memory.
@@ -29,18 +29,10 @@ TEXTS = 16
 LOOK, LOOK_SHARE = 1.0, 20
 # Nanoseconds by which a folder's time stamp may be behind.
 GRAIN = 20_000_000
-# A file that no one may be writing any more.
-QUIET = 0.5
-
-
 # Seconds without a receive, after which opened files are closed again, and into how many new ones at a time.
 IDLE, RUNS = 1.0, 64
-# Seconds between two looks for what processes left that died.
+# Seconds between two looks for what dead processes left.
 TIDY = 5.0
-
-
-class QueueError(Exception):
-    """What was asked of a queue cannot be done; the message says why."""
 
 
 class Stock:
@@ -154,7 +146,7 @@ class Stock:
             self.sweep()
         if self._stale:
             self._mend()
-        self._stale = False
+            self._stale = False
 
     def _mend(self) -> None:
         """Bring the folders in line with the ledger, after a crash or a power cut that undid some moves."""
@@ -216,7 +208,7 @@ class Stock:
 
     def _open(self, key: int) -> None:
         other = self.others.pop(key, None)
-        if other is not None and self._is_unfinished(other):
+        if other is not None and self.shelf.is_unfinished(other):
             # It is looked at again when the folder is.
             self._seen = -1
             return
@@ -227,23 +219,6 @@ class Stock:
         self.record(["o", key, len(lines), None, suffix])
         if not lines:
             self.record(["x", key, []])
-
-    def _is_unfinished(self, name: str) -> bool:
-        """Tell whether a file of somebody else's may still be being written."""
-        try:
-            status = os.stat(self.shelf.path(READY_FOLDER, name), follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return 0 <= time.time() - status.st_mtime < QUIET and not self._is_json(name)
-
-    def _is_json(self, name: str) -> bool:
-        lines = self.shelf.read(READY_FOLDER, name)
-        try:
-            for line in lines:
-                json.loads(line)
-        except ValueError:
-            return False
-        return bool(lines) and not name.endswith(".jsonl")
 
     def _read(self, key: int, suffix: str) -> list[bytes]:
         lines = self.shelf.read(LEASED, name_of(key, suffix))
@@ -302,7 +277,7 @@ class Stock:
         return new
 
     def add(self, key: int) -> None:
-        """Take note of a file that we put into ready/."""
+        """Take note of a file put into ready/."""
         heapq.heappush(self.index, key)
 
     def sync(self) -> None:
@@ -312,34 +287,10 @@ class Stock:
         if handle is not None:
             self.log.sync(handle)
 
-    # -- for people ---------------------------------------------------------------------------------------------
-
-    def read_ahead(self, place: str, most: int) -> list[Message]:
-        """Give the first messages of ready/ or dead/ without taking them."""
-        keys, others = self.shelf.scan(place)
-        found: list[Message] = []
-        for key in heapq.nsmallest(most, [*keys, *others]) if most > 0 else ():
-            lines = self.shelf.read(place, others.get(key) or name_of(key))
-            some = enumerate(lines[: most - len(found)], pos_of(key))
-            found += [decode(line, MIDDLE - rank_of(key), number) for number, line in some]
-        return found
-
-    def purge(self, *, dead: bool) -> int:
-        """Remove the files in dead/, or all others with their messages; gives the number of messages."""
-        place = DEAD if dead else READY_FOLDER
-        keys, others = self.shelf.scan(place)
-        for key in (*keys, *others):
-            self.shelf.remove(place, others.get(key) or name_of(key))
-        gone = sum(key % 10_000 for key in keys) + len(others)
-        if not dead:
-            groups = self.ledger.groups
-            gone += sum(group.left for group in groups.values())
-            self.record(*[["x", key, list(range(len(group.states)))] for key, group in groups.items()])
-            self.flush(durably=True)
-        self.shelf.files.sync_folder(self.shelf.places[place])
+    def forget(self) -> None:
+        """Take it that nothing is known of what is in ready/."""
         self._seen = -1
         self.index, self.others = [], {}
-        return gone
 
     def close(self) -> None:
         """Let go of the files."""

@@ -408,10 +408,15 @@ def test_many_things_in_one_turn_are_all_so_or_none(queue: MessageQueue) -> None
         assert later.counts() == Counts(1, 1, 0, 0)
     log = os.path.join(queue.folder, "ready")
     os.rename(log, log + "-away")
-    with pytest.raises(OSError, match="refused"), queue.together():
-        queue.confirm(second.receipt or "")
-        with pytest.raises(FileNotFoundError):
-            queue.receive(1)
+
+    def confirm_and_fail() -> None:
+        with queue.together():
+            queue.begin_confirm(second.receipt or "")
+            with pytest.raises(FileNotFoundError):
+                queue.receive(1)
+
+    with pytest.raises(OSError, match="refused"):
+        confirm_and_fail()
     os.rename(log + "-away", log)
     # The confirmation in the same turn was not so either.
     queue.confirm(second.receipt or "")
