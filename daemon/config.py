@@ -23,6 +23,7 @@ from inboxd.daemon.tomllines import lines
 from inboxd.jobs.api import Api, Policy
 from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.findings import JSON, Finding, Steps, findings
+from inboxd.jobs.queuesettings import NAME, QueueSettings
 from inboxd.jobs.units import Duration, Size
 from inboxd.jobs.vault import Vault
 
@@ -108,6 +109,9 @@ class Config(BaseModel):
     keep: Keeps = Field(Keeps(), description="how long what is done with is kept; 0 is for ever, or for any amount")
     metrics: Metrics = Field(Metrics(), description="what is counted, as the text of Prometheus")
     cache: CacheBounds = Field(CacheBounds(), description="how much is kept of what jobs with `cache` were answered")
+    queues: dict[Annotated[str, Field(pattern=NAME)], QueueSettings] = Field(
+        {}, description="one table for each queue of messages"
+    )
     log: Log = Field(Log(), description="the log")
 
     @property
@@ -172,9 +176,11 @@ def sample() -> str:
         "log": Log,
     }
     text = ["# inboxd.toml: every key with its default; a key without one is a comment with an example.", ""]
-    text += keys(Config, {*tables, "api"})
+    text += keys(Config, {*tables, "api", "queues"})
     for name, model in tables.items():
         text += ["", f"# {Config.model_fields[name].description}", f"[{name}]", *keys(model)]
+    text += ["", f"# {Config.model_fields['queues'].description}", "# [queues.orders]"]
+    text += keys(QueueSettings, comment=True)
     text += ["", f"# {Config.model_fields['api'].description}", "# [api.shop]"]
     text += keys(Api, {*Policy.model_fields, "name", "calls"}, comment=True)
     text += ["", f"# {Api.model_fields['calls'].description}", "# [api.shop.calls.close_order]"]

@@ -20,10 +20,30 @@ if TYPE_CHECKING:
     from inboxd.jobs.client import ApiClient
     from inboxd.jobs.faults import Backoff, Fault
     from inboxd.jobs.job import Job
+    from inboxd.jobs.message import Draft, Message
+    from inboxd.jobs.messages import MessageQueue
+    from inboxd.jobs.queueerrors import NotHeld
+    from inboxd.jobs.queuesettings import QueueSettings
     from inboxd.jobs.result import Answer, Problem, Response
     from inboxd.jobs.service import ApiCall, Service
 
-__all__ = ["Answer", "Api", "ApiCall", "ApiClient", "Backoff", "Fault", "Job", "Problem", "Response", "Service"]
+__all__ = [
+    "Answer",
+    "Api",
+    "ApiCall",
+    "ApiClient",
+    "Backoff",
+    "Draft",
+    "Fault",
+    "Job",
+    "Message",
+    "MessageQueue",
+    "NotHeld",
+    "Problem",
+    "QueueSettings",
+    "Response",
+    "Service",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -32,9 +52,14 @@ _HOMES = {
     "ApiCall": "service",
     "ApiClient": "client",
     "Backoff": "faults",
+    "Draft": "message",
     "Fault": "faults",
     "Job": "job",
+    "Message": "message",
+    "MessageQueue": "messages",
+    "NotHeld": "queueerrors",
     "Problem": "result",
+    "QueueSettings": "queuesettings",
     "Response": "result",
     "Service": "service",
 }
