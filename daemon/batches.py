@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from inboxd.daemon.batch import Batch
 from inboxd.daemon.lines import of_array
-from inboxd.daemon.names import Claim
+from inboxd.daemon.names import Claim, is_posted
+from inboxd.daemon.posted import Posted, Taken
 from inboxd.daemon.settlement import LINES
 from inboxd.daemon.spool import Spool, Unfit
 from inboxd.daemon.worker import Worker
@@ -102,17 +103,37 @@ class Batches:
         return [batch.progress for batch in self._open]
 
     def open(self, claim: Claim, now: float) -> None:
-        """Begin a batch."""
+        """Begin a batch; raises LaneFull as a single job does when it is of posted jobs and none has room."""
         try:
             if claim.trouble is not None:
                 raise Unfit(claim.trouble)
-            self._open.append(Batch(self._worker, claim))
+            self._open.append(self._opened(claim, now))
         except FileNotFoundError:
             self._tell_gone(claim)
         except Unfit as unfit:
             self._worker.reject(claim, unfit, now)
         else:
             log.info("claimed", extra={"fields": {"id": claim.token, "name": claim.name, "kind": "batch"}})
+
+    def _opened(self, claim: Claim, now: float) -> Batch:
+        """Open a batch; raises LaneFull when it is one of posted jobs and there is no room for the first."""
+        if not is_posted(claim.name):
+            return Batch(self._worker, claim)
+        posted = Posted(self._worker, claim)
+        posted.begin(now)
+        return posted
+
+    def posted(self, name: str) -> Posted | None:
+        """Give the open batch of posted jobs that has this name."""
+        return next((one for one in self._open if isinstance(one, Posted) and one.claim.name == name), None)
+
+    def cancel_one(self, claim: Claim, identifier: str, now: float) -> Taken | None:
+        """Take one job back of a claimed file in which it stands with others; those go on."""
+        posted = Posted(self._worker, claim)
+        taken = posted.cancel(identifier)
+        self._open.append(posted)
+        posted.turn(now, 1)
+        return taken
 
     def spread(self, claim: Claim) -> None:
         """Begin to bring an array to a batch."""

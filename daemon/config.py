@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from inboxd.cache.key import normal_url
 from inboxd.cache.store import ENTRIES, SIZE
+from inboxd.daemon.gatewayconfig import Gateway
 from inboxd.daemon.keep import Keeps
 from inboxd.daemon.sample import keys
 from inboxd.daemon.tomllines import lines
@@ -31,7 +32,7 @@ DEFAULT_FILE = "inboxd.toml"
 
 _MODEL = ConfigDict(extra="forbid", frozen=True, strict=True)
 _WORDS: Mapping[type, str] = {**JSON, dict: "a table", datetime: "a date and time", date: "a date", time: "a time"}
-_PLANNED = frozenset({("gateway",), ("handlers",)})
+_PLANNED = frozenset({("handlers",)})
 _WITH_SECRETS = {"headers", "auth", "calls"}
 _PATHS = frozenset({"verify", "cert", "key"})
 # How deep the keys lie that are looked for by hand: api.NAME.headers.NAME.
@@ -112,6 +113,7 @@ class Config(BaseModel):
     queues: dict[Annotated[str, Field(pattern=NAME)], QueueSettings] = Field(
         {}, description="one table for each queue of messages"
     )
+    gateway: Gateway = Field(Gateway(), description="HTTP in front of the spool (needs the extra `gateway`)")
     log: Log = Field(Log(), description="the log")
 
     @property
@@ -173,6 +175,7 @@ def sample() -> str:
         "keep": Keeps,
         "metrics": Metrics,
         "cache": CacheBounds,
+        "gateway": Gateway,
         "log": Log,
     }
     text = ["# inboxd.toml: every key with its default; a key without one is a comment with an example.", ""]
@@ -271,6 +274,7 @@ def _rooted(config: Config, folder: str) -> Config:
             "defaults": rooted(config.defaults, _PATHS),
             "api": {name: rooted(api, _PATHS) for name, api in config.api.items()},
             "metrics": rooted(config.metrics, frozenset({"textfile"})),
+            "gateway": rooted(config.gateway, frozenset({"socket", "cert", "key"})),
             "log": rooted(config.log, frozenset({"file"})),
         }
     )

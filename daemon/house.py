@@ -12,7 +12,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import inboxd
 from inboxd.cache.store import Store
@@ -37,6 +37,14 @@ from inboxd.jobs.clock import Clock
 from inboxd.jobs.rotation import workers_for
 
 log = logging.getLogger("inboxd.house")
+
+
+class Service(Protocol):
+    """A part that serves others beside the inbox."""
+
+    def stop(self) -> None:
+        """Take nothing more."""
+
 
 # Seconds between two rounds of the main thread.
 ROUND = 1.0
@@ -79,6 +87,7 @@ class House:
         self.spool = Spool(config.spool, disk or Disk(fsync=config.fsync == "group", owners=uids(config.owners)))
         # Calls that had not ended when the time to stop was up.
         self.cut = 0
+        self.gateway: Service | None = None
 
     def start(self) -> None:
         """Take the spool, mend what a crash left behind, and begin to work. Raises SpoolError.
@@ -118,6 +127,7 @@ class House:
             crew=self.crew,
             tallies=self.client.queue.tallies,
             ties=self.ties,
+            private_posts=config.gateway.private,
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self._tell_missing_secrets()
@@ -137,6 +147,7 @@ class House:
         )
         self.outbox.start()
         self.intake.start()
+        self.gateway = opened(self, worker) if config.gateway.enabled else None
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
 
     def _client(self) -> ApiClient:
@@ -292,6 +303,7 @@ class House:
     def close(self) -> None:
         """Stop, in an order that loses nothing.
 
+        0. the gateway, so that nothing new is accepted, and what was is in the inbox;
         1. the intake, so that nothing new is claimed;
         2. the client and the other processes: calls under way get `drain` seconds, jobs not begun go back, cut ones
            are deferred;
@@ -301,6 +313,8 @@ class House:
         """
         self._notify.stopping()
         log.info("stopping", extra={"fields": {"running": self.client.queue.running}})
+        if self.gateway is not None:
+            self.gateway.stop()
         self.intake.stop()
         self.crew.stop(self.config.drain)
         until = self.clock.mono() + self.config.drain
@@ -316,6 +330,19 @@ class House:
         self.spool.unlock()
         self._notify.close()
         log.info("stopped", extra={"fields": {"answered": self.outbox.committed, "cut": self.cut}})
+
+
+def opened(house: House, worker: Worker) -> Service:
+    """Open the gateway; raises SpoolError when what it needs is not installed."""
+    try:
+        from inboxd.daemon.gateway import Gateway  # noqa: PLC0415  # an extra, and slow to load
+        from inboxd.daemon.gateway_app import Inside  # noqa: PLC0415  # the same
+    except ImportError as error:
+        raise SpoolError(f"gateway: {error.name} is not installed; pip install 'inboxd[gateway]'") from None
+    inside = Inside(house.config, house.spool, house.intake, worker, house.outbox, house.clock, house.rounds.status)
+    gateway = Gateway(inside, token=None)
+    gateway.start()
+    return gateway
 
 
 def uids(users: Iterable[str]) -> frozenset[int]:

@@ -32,6 +32,8 @@ _EXAMPLES: dict[str, Any] = {
     "proxy": "http://proxy.example:3128",
     "file": "inboxd.log",
     "textfile": "/var/lib/prometheus/node-exporter/inboxd.prom",
+    "socket": "inboxd.sock",
+    "token": "${secret:gateway}",
     "base_url": "https://shop.example",
     "headers": {"Accept": "application/json"},
     "auth": {"bearer": "${secret:shop_token}"},

@@ -35,7 +35,7 @@ class Sender:
         bounds = Bounds(task.timeout, self._max_body, self._inline, task.errand.spill)
         try:
             result = (exchange if task.call.credentials is None else trusted_exchange)(
-                self.wires.session(task.api),
+                self.wires.session(task.api, public=task.errand.public),
                 task.call,
                 bounds,
                 ok=task.accepted,
