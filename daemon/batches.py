@@ -85,6 +85,8 @@ class Batches:
         self._spool = worker.spool
         self._open: list[Batch] = []
         self._arrays: list[Array] = []
+        # Of each lane without room, a batch of posted jobs that waits for some.
+        self._stuck: dict[str, Posted] = {}
 
     @property
     def full(self) -> bool:
@@ -119,6 +121,11 @@ class Batches:
         """Open a batch; raises LaneFull when it is one of posted jobs and there is no room for the first."""
         if not is_posted(claim.name):
             return Batch(self._worker, claim)
+        # Room goes to those first who have waited for it longest, or ever more would be open that wait for the rest.
+        for lane, stuck in list(self._stuck.items()):
+            stuck.turn(now, 1)
+            if stuck.stuck is None:
+                del self._stuck[lane]
         posted = Posted(self._worker, claim)
         posted.begin(now)
         return posted
@@ -145,6 +152,8 @@ class Batches:
         for array in list(self._arrays):
             self._spread_on(array, now)
         again = min((batch.turn(now, most) for batch in self._open), default=inf)
+        posted = [(batch, batch.stuck) for batch in self._open if isinstance(batch, Posted)]
+        self._stuck = {full.lane: batch for batch, full in posted if full is not None}
         return now if self._arrays else again
 
     def _spread_on(self, array: Array, now: float) -> None:

@@ -9,16 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.desk import Desk, Refused
-from inboxd.daemon.gateway_http import json_response, speaks, told_otherwise
+from inboxd.daemon.gateway_http import Table, application, routes
 from inboxd.daemon.gateway_jobs import Jobs
 from inboxd.daemon.intake import Intake
 from inboxd.daemon.outbox import Outbox
@@ -45,7 +42,7 @@ class Inside:
 
 def main_app(inside: Inside, desk: Desk) -> ASGIApp:
     """Make the application of the main port."""
-    return _app([*_health(inside, desk), *jobs_of(inside, desk).routes])
+    return application(routes({**_health(inside, desk), **jobs_of(inside, desk).table}))
 
 
 def dialect_app(name: str, inside: Inside, desk: Desk) -> ASGIApp:
@@ -65,15 +62,7 @@ def jobs_of(inside: Inside, desk: Desk) -> Jobs:
     )
 
 
-def _app(routes: list[BaseRoute]) -> Starlette:
-    return Starlette(routes=routes, exception_handlers={HTTPException: told_otherwise, Exception: _broken})
-
-
-async def _broken(_request: Request, _error: Exception) -> Response:
-    return json_response({"error": "internal error; see the log"}, 500)
-
-
-def _health(inside: Inside, desk: Desk) -> list[BaseRoute]:
+def _health(inside: Inside, desk: Desk) -> Table:
     async def live(_: Request) -> Response:
         dead = [part for part, alive in (("intake", inside.intake.alive), ("outbox", inside.outbox.alive)) if not alive]
         return PlainTextResponse("ok\n") if not dead else PlainTextResponse(f"dead: {', '.join(dead)}\n", 503)
@@ -87,7 +76,4 @@ def _health(inside: Inside, desk: Desk) -> list[BaseRoute]:
         desk.check_room()
         return PlainTextResponse("ready\n")
 
-    return [
-        Route("/healthz", speaks(live), methods=["GET"]),
-        Route("/readyz", speaks(ready), methods=["GET"]),
-    ]
+    return {"/healthz": {"GET": live}, "/readyz": {"GET": ready}}

@@ -19,18 +19,17 @@ from collections.abc import Callable
 import orjson
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 
 from inboxd.daemon import names
 from inboxd.daemon.desk import Desk, Refused
 from inboxd.daemon.gateway_http import (
+    Table,
     chunks,
     is_json,
     json_response,
     media_type,
     preferred_wait,
     read,
-    speaks,
     until_gone,
 )
 from inboxd.daemon.lines import is_array, of_array
@@ -59,13 +58,12 @@ class Jobs:
         self._apis = apis
         self._max_job = max_job
         self._max_request = max_request
-        self.routes = [
-            Route("/jobs", speaks(self.post), methods=["POST"]),
-            Route("/jobs/{id}", speaks(self.get), methods=["GET"]),
-            Route("/jobs/{id}", speaks(self.delete), methods=["DELETE"]),
-            Route("/answers/{name}", speaks(self.answer), methods=["GET"]),
-            Route("/answers/{name}/body", speaks(self.body), methods=["GET"]),
-        ]
+        self.table: Table = {
+            "/jobs": {"POST": self.post},
+            "/jobs/{id}": {"GET": self.get, "DELETE": self.delete},
+            "/answers/{name}": {"GET": self.answer},
+            "/answers/{name}/body": {"GET": self.body},
+        }
 
     # -- POST /jobs -------------------------------------------------------------------------------------------
 

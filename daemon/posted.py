@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from concurrent.futures import Future
 from functools import partial
+from math import inf
 from typing import Literal
 
 from inboxd.daemon import names
@@ -17,7 +18,7 @@ from inboxd.daemon.lines import Line
 from inboxd.daemon.names import Claim
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.ids import time_of
-from inboxd.jobs.lanes import FILE_SHARE
+from inboxd.jobs.lanes import FILE_SHARE, LaneFull
 from inboxd.jobs.result import Answer
 
 Taken = Literal["cancelled", "running", "answered"]
@@ -38,9 +39,20 @@ class Posted(Batch):
     def begin(self, now: float) -> None:
         """Set the first line to work; raises LaneFull when there is no room for it, and then the file is free again."""
         self.turn(now, 1)
-        if self.refused is not None and self._in_hand is not None and self._begun == 1 and not self._waiting:
+        if self.stuck is not None and self._begun == 1 and not self._waiting:
             self._lines.close()
-            raise self.refused
+            raise self.stuck
+
+    def turn(self, now: float, most: int) -> float:
+        """Set up to `most` lines to work, as a batch does; while the lane of the next has no room, do nothing."""
+        if self.stuck is not None and not self._worker.client.queue.room(self.stuck.lane):
+            return inf
+        return super().turn(now, most)
+
+    @property
+    def stuck(self) -> LaneFull | None:
+        """Why the next line finds no room, if that is so."""
+        return self.refused if self._in_hand is not None else None
 
     def number_of(self, identifier: str) -> int | None:
         """Give the line of the job that has this id; after a retry it need not be the one that the id speaks of."""
