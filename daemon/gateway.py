@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from inboxd.daemon import gateway_sockets
 from inboxd.daemon.desk import Desk
-from inboxd.daemon.gateway_app import PAGES, Inside, dialect_app, main_app
+from inboxd.daemon.gateway_app import PAGES, Apps, Inside
 from inboxd.daemon.gateway_door import Door, Guarded, names_of
 from inboxd.daemon.gateway_wire import BoundedProtocol
 from inboxd.daemon.gatewayconfig import is_loopback
@@ -52,14 +52,10 @@ class Gateway:
 
     def start(self) -> None:
         """Listen, and begin to serve; raises OSError when that cannot be."""
-        sockets = self._sockets()
-        self._servers = [
-            (self._server(main_app(self._inside, self.desk), pages=PAGES), sockets),
-            *(
-                (self._server(dialect_app(name, self._inside, self.desk)), [gateway_sockets.tcp(self._host, port)])
-                for name, port in self._settings.ports.items()
-            ),
-        ]
+        apps = Apps(self._inside, self.desk)
+        self._servers = [(self._server(apps.main(), pages=PAGES), self._sockets())]
+        for dialect, port in self._settings.ports.items():
+            self._servers.append((self._server(apps.dialect(dialect)), [gateway_sockets.tcp(self._host, port)]))
         for name, (_, listening) in zip(["", *self._settings.ports], self._servers, strict=True):
             for one in listening:
                 fields = {"address": gateway_sockets.shown(one), "dialect": name or None}

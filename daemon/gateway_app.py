@@ -15,13 +15,17 @@ from starlette.types import ASGIApp
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.desk import Desk, Refused
+from inboxd.daemon.dialects import DIALECTS
 from inboxd.daemon.gateway_http import Table, application, routes
 from inboxd.daemon.gateway_jobs import Jobs
+from inboxd.daemon.gateway_queues import QueueRoutes
 from inboxd.daemon.intake import Intake
 from inboxd.daemon.outbox import Outbox
+from inboxd.daemon.queuedesk import QueueDesks
 from inboxd.daemon.spool import Spool
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.clock import Clock
+from inboxd.jobs.queues import Queues
 
 # Where people come by a link, from anywhere.
 PAGES = frozenset({"/", "/docs"})
@@ -36,30 +40,40 @@ class Inside:
     intake: Intake
     worker: Worker
     outbox: Outbox
+    queues: Queues
     clock: Clock
     status: Callable[[float], dict[str, Any]]
 
 
-def main_app(inside: Inside, desk: Desk) -> ASGIApp:
-    """Make the application of the main port."""
-    return application(routes({**_health(inside, desk), **jobs_of(inside, desk).table}))
+class Apps:
+    """The applications of one gateway; each is served by the same functions."""
 
+    def __init__(self, inside: Inside, desk: Desk) -> None:
+        config = inside.config
+        self._jobs = Jobs(
+            desk,
+            inside.spool,
+            lambda: inside.worker.client.apis,
+            max_job=config.max_job,
+            max_request=config.gateway.max_request,
+        )
+        queues = QueueDesks(inside.queues, desk)
+        self._dialects = {name: dialect(self._jobs, queues) for name, dialect in DIALECTS.items()}
+        self._main: Table = {**_health(inside, desk), **self._jobs.table, **QueueRoutes(queues).table}
 
-def dialect_app(name: str, inside: Inside, desk: Desk) -> ASGIApp:
-    """Make the application of a dialect's own port."""
-    raise Refused(501, name)
+    def main(self) -> ASGIApp:
+        """Give the application of the main port."""
+        table = dict(self._main)
+        for name, dialect in self._dialects.items():
+            base = f"/dialects/{name}"
+            table |= {base + path: methods for path, methods in dialect.items()}
+            if "/" in dialect:
+                table[base] = dialect["/"]
+        return application(routes(table))
 
-
-def jobs_of(inside: Inside, desk: Desk) -> Jobs:
-    """Make the routes of jobs."""
-    config = inside.config
-    return Jobs(
-        desk,
-        inside.spool,
-        lambda: inside.worker.client.apis,
-        max_job=config.max_job,
-        max_request=config.gateway.max_request,
-    )
+    def dialect(self, name: str) -> ASGIApp:
+        """Give the application of a dialect's own port."""
+        return application(routes(self._dialects[name]))
 
 
 def _health(inside: Inside, desk: Desk) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
@@ -28,11 +29,16 @@ BODY_TIME = 30.0
 BYTES_A_SECOND = 4096
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 JSON = "application/json"
+BOM = b"\xef\xbb\xbf"
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Answer with JSON; bytes are JSON already."""
-    body = value if isinstance(value, bytes) else orjson.dumps(value)
+    try:
+        body = value if isinstance(value, bytes) else orjson.dumps(value)
+    except TypeError:
+        # A whole number beyond 64 bits, which is JSON too.
+        body = json.dumps(value).encode()
     return Response(body, status, headers, JSON)
 
 

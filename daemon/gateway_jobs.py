@@ -15,6 +15,7 @@ import secrets
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from starlette.responses import FileResponse, Response
 from inboxd.daemon import names
 from inboxd.daemon.desk import Desk, Refused
 from inboxd.daemon.gateway_http import (
+    BOM,
     Table,
     chunks,
     is_json,
@@ -46,7 +48,6 @@ SMALL = 64 * 1024
 # Told of a list, beyond which nobody reads on.
 MISTAKES = 20
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
-_BOM = b"\xef\xbb\xbf"
 
 
 class Jobs:
@@ -65,6 +66,26 @@ class Jobs:
             "/answers/{name}/body": {"GET": self.body},
         }
 
+    # -- for other dialects -------------------------------------------------------------------------------------
+
+    def check(self, job: dict[str, Any], field: str) -> None:
+        """Raise Refused when this is no job, and say that it is because of `field`."""
+        try:
+            _checked(orjson.dumps(job))
+        except Invalid as fault:
+            raise Refused(400, f"{field}: {fault}", field=field) from None
+
+    async def post_one(self, job: dict[str, Any]) -> str:
+        """Accept a job that was made here; gives its id. Raises Refused and Invalid."""
+        letter = self._letter(orjson.dumps(job), None)
+        await self._desk.post([letter])
+        return letter.id
+
+    def has_call(self, name: str) -> bool:
+        """Tell whether there is a named call of that name."""
+        del name
+        return False
+
     # -- POST /jobs -------------------------------------------------------------------------------------------
 
     async def post(self, request: Request) -> Response:
@@ -78,7 +99,7 @@ class Jobs:
             return await self._lines(request, key)
         if not is_json(kind):
             raise Refused(415, f"{kind or 'a body of no type'}: expected application/json, or ?call=NAME with any body")
-        body = (await read(request, self._max_request)).removeprefix(_BOM)
+        body = (await read(request, self._max_request)).removeprefix(BOM)
         if is_array(body):
             letters = await asyncio.to_thread(self._list, body, key)
             await self._desk.post(letters)

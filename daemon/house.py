@@ -34,6 +34,7 @@ from inboxd.daemon.wishes import Wishes
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
+from inboxd.jobs.queues import Queues
 from inboxd.jobs.rotation import workers_for
 
 log = logging.getLogger("inboxd.house")
@@ -339,7 +340,16 @@ def opened(house: House, worker: Worker) -> Service:
         from inboxd.daemon.gateway_app import Inside  # noqa: PLC0415  # the same
     except ImportError as error:
         raise SpoolError(f"gateway: {error.name} is not installed; pip install 'inboxd[gateway]'") from None
-    inside = Inside(house.config, house.spool, house.intake, worker, house.outbox, house.clock, house.rounds.status)
+    inside = Inside(
+        house.config,
+        house.spool,
+        house.intake,
+        worker,
+        house.outbox,
+        Queues(house.spool.folder("queues")),
+        house.clock,
+        house.rounds.status,
+    )
     gateway = Gateway(inside, token=None)
     gateway.start()
     return gateway
