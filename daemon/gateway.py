@@ -19,10 +19,12 @@ from starlette.types import ASGIApp
 
 from inboxd.daemon import gateway_sockets
 from inboxd.daemon.desk import Desk
-from inboxd.daemon.gateway_app import PAGES, Apps, Inside
+from inboxd.daemon.gateway_app import PAGES, Apps
 from inboxd.daemon.gateway_door import Door, Guarded, names_of
 from inboxd.daemon.gateway_wire import BoundedProtocol
 from inboxd.daemon.gatewayconfig import is_loopback
+from inboxd.daemon.inside import Inside
+from inboxd.daemon.news import News
 from inboxd.daemon.postbox import Parcel, Postbox
 from inboxd.daemon.whereabouts import Whereabouts
 
@@ -42,7 +44,8 @@ class Gateway:
         self._settings = config.gateway
         self._token = token
         self._postbox = Postbox(inside.spool, inside.clock, quiet=config.quiet, deliver=self._delivered)
-        whereabouts = Whereabouts(inside.spool, inside.intake, inside.worker)
+        self._whereabouts = whereabouts = Whereabouts(inside.spool, inside.intake, inside.worker)
+        self._news = News(inside.clock.wall)
         self.desk = Desk(
             inside.spool, self._postbox, whereabouts, min_free=config.min_free, backlog=self._settings.backlog
         )
@@ -52,7 +55,7 @@ class Gateway:
 
     def start(self) -> None:
         """Listen, and begin to serve; raises OSError when that cannot be."""
-        apps = Apps(self._inside, self.desk)
+        apps = Apps(self._inside, self.desk, self._whereabouts, self._news)
         self._servers = [(self._server(apps.main(), pages=PAGES), self._sockets())]
         for dialect, port in self._settings.ports.items():
             self._servers.append((self._server(apps.dialect(dialect)), [gateway_sockets.tcp(self._host, port)]))
@@ -60,7 +63,7 @@ class Gateway:
             for one in listening:
                 fields = {"address": gateway_sockets.shown(one), "dialect": name or None}
                 log.info("gateway listens", extra={"fields": fields})
-        self._inside.spool.listeners.append(self.desk.answered)
+        self._inside.spool.listeners += [self.desk.answered, self._news.take]
         self._postbox.start()
         self._thread.start()
 
@@ -80,7 +83,7 @@ class Gateway:
         self._thread.join()
         self._postbox.stop()
         self.desk.close()
-        self._inside.spool.listeners.remove(self.desk.answered)
+        self._inside.spool.listeners.clear()
         if self._settings.socket:
             with suppress(OSError):
                 os.unlink(self._settings.socket)

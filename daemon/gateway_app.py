@@ -5,50 +5,32 @@ Every dialect is mounted at a path of its own, and served at `/` of a port of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
+import orjson
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
-from inboxd.daemon.config import Config
 from inboxd.daemon.desk import Desk, Refused
 from inboxd.daemon.dialects import DIALECTS
-from inboxd.daemon.gateway_http import Table, application, routes
+from inboxd.daemon.gateway_http import Table, application, json_response, routes
 from inboxd.daemon.gateway_jobs import Jobs
 from inboxd.daemon.gateway_queues import QueueRoutes
-from inboxd.daemon.intake import Intake
-from inboxd.daemon.outbox import Outbox
+from inboxd.daemon.inside import Inside
+from inboxd.daemon.news import News
+from inboxd.daemon.openapi import document
+from inboxd.daemon.page import Page
+from inboxd.daemon.pagedata import PageData
 from inboxd.daemon.queuedesk import QueueDesks
-from inboxd.daemon.spool import Spool
-from inboxd.daemon.worker import Worker
-from inboxd.jobs.clock import Clock
-from inboxd.jobs.queues import Queues
+from inboxd.daemon.whereabouts import Whereabouts
 
 # Where people come by a link, from anywhere.
 PAGES = frozenset({"/", "/docs"})
 
 
-@dataclass(frozen=True, slots=True)
-class Inside:
-    """What the gateway sees of the daemon. `status` says how it goes, at a wall time."""
-
-    config: Config
-    spool: Spool
-    intake: Intake
-    worker: Worker
-    outbox: Outbox
-    queues: Queues
-    clock: Clock
-    status: Callable[[float], dict[str, Any]]
-
-
 class Apps:
     """The applications of one gateway; each is served by the same functions."""
 
-    def __init__(self, inside: Inside, desk: Desk) -> None:
+    def __init__(self, inside: Inside, desk: Desk, whereabouts: Whereabouts, news: News) -> None:
         config = inside.config
         self._jobs = Jobs(
             desk,
@@ -58,8 +40,14 @@ class Apps:
             max_request=config.gateway.max_request,
         )
         queues = QueueDesks(inside.queues, desk)
+        page = Page(PageData(inside, news, whereabouts), desk, inside.spool.root)
         self._dialects = {name: dialect(self._jobs, queues) for name, dialect in DIALECTS.items()}
-        self._main: Table = {**_health(inside, desk), **self._jobs.table, **QueueRoutes(queues).table}
+        self._main: Table = {
+            **_about(inside, desk),
+            **self._jobs.table,
+            **QueueRoutes(queues).table,
+            **page.table,
+        }
 
     def main(self) -> ASGIApp:
         """Give the application of the main port."""
@@ -76,7 +64,7 @@ class Apps:
         return application(routes(self._dialects[name]))
 
 
-def _health(inside: Inside, desk: Desk) -> Table:
+def _about(inside: Inside, desk: Desk) -> Table:
     async def live(_: Request) -> Response:
         dead = [part for part, alive in (("intake", inside.intake.alive), ("outbox", inside.outbox.alive)) if not alive]
         return PlainTextResponse("ok\n") if not dead else PlainTextResponse(f"dead: {', '.join(dead)}\n", 503)
@@ -90,4 +78,9 @@ def _health(inside: Inside, desk: Desk) -> Table:
         desk.check_room()
         return PlainTextResponse("ready\n")
 
-    return {"/healthz": {"GET": live}, "/readyz": {"GET": ready}}
+    described = orjson.dumps(document())
+
+    async def openapi(_: Request) -> Response:
+        return json_response(described)
+
+    return {"/healthz": {"GET": live}, "/readyz": {"GET": ready}, "/openapi.json": {"GET": openapi}}

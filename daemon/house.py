@@ -337,7 +337,7 @@ def opened(house: House, worker: Worker) -> Service:
     """Open the gateway; raises SpoolError when what it needs is not installed."""
     try:
         from inboxd.daemon.gateway import Gateway  # noqa: PLC0415  # an extra, and slow to load
-        from inboxd.daemon.gateway_app import Inside  # noqa: PLC0415  # the same
+        from inboxd.daemon.inside import Inside  # noqa: PLC0415  # the same
     except ImportError as error:
         raise SpoolError(f"gateway: {error.name} is not installed; pip install 'inboxd[gateway]'") from None
     inside = Inside(
