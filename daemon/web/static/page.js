@@ -23,11 +23,13 @@
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.1] } },
       series: [{}, ...lines],
-      axes: [{ ...axis, space: 70 }, { ...axis, size: 50, space: 32, values: (_, ticks) => ticks.map((tick) => (unit && tick >= 1000 ? `${tick / 1000} s` : `${tick}${unit}`)) }],
+      // Times are UTC, as in the log.
+      axes: [{ ...axis, size: 28, space: 60, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toISOString().slice(11, 16)) }, { ...axis, size: 50, space: 32, values: (_, ticks) => ticks.map((tick) => (unit && tick >= 1000 ? `${tick / 1000} s` : `${tick}${unit}`)) }],
     }, data(names), box);
     return { box, made, names };
   }
 
+  const span = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
   const data = (names) => [points.at, ...names.map((name) => points[name])];
 
   function draw() {
@@ -42,7 +44,7 @@
     const rate = points.done[last] + points.failed[last];
     const middle = points.median.findLast((one) => one !== null);
     document.getElementById("now-rate").textContent = `${rate} /s`;
-    document.getElementById("now-time").textContent = middle === undefined ? "" : `${Math.round(middle)} ms`;
+    document.getElementById("now-time").textContent = middle === undefined ? "" : span(middle);
   }
 
   document.addEventListener("DOMContentLoaded", () => {
