@@ -6,8 +6,10 @@ also where ours would say it differently; what the original left open is answere
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,10 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from inboxd.daemon.desk import Refused
-from inboxd.daemon.gateway_http import Table, is_json, json_response, media_type, number, read
+from inboxd.daemon.gateway_http import Table, is_json, json_response, media_type, number, read, until_gone
 from inboxd.daemon.gateway_jobs import Jobs
-from inboxd.daemon.gateway_queues import LONGEST_LEASE, json_body
+from inboxd.daemon.gateway_queues import LARGEST, LONGEST_LEASE, json_body
 from inboxd.daemon.queuedesk import QueueDesk, QueueDesks
+from inboxd.daemon.sqs import handle, patience
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.ids import uuid7
 from inboxd.jobs.job import load
@@ -114,6 +117,26 @@ def callback(jobs: Jobs, _: QueueDesks) -> Table:
     return {"/": {"POST": post}}
 
 
+def sqs(_: Jobs, queues: QueueDesks) -> Table:
+    """Speak the SQS protocol, AWS JSON 1.0; credentials are not looked at."""
+
+    async def post(request: Request) -> Response:
+        said = load(await read(request, LARGEST))
+        target = request.headers.get("x-amz-target", "")
+        base = str(request.url.replace(query="", path=request.url.path.rpartition("/")[0]))
+        until = asyncio.get_running_loop().time()
+        held = await queues.with_all(patience, target, said)
+        until += held[1] if held else 0.0
+        while True:
+            status, headers, answer = await queues.with_all(handle, target, said, base)
+            left = until - asyncio.get_running_loop().time()
+            if held is None or left <= 0 or status != HTTPStatus.OK or answer.get("Messages"):
+                return json_response(answer, status, headers | {"x-amzn-requestid": uuid7()})
+            await until_gone(request, queues.of(held[0]).poll(left))
+
+    return {"/": {"POST": post}, "/{queue}": {"POST": post}}
+
+
 def work(jobs: Jobs, queues: QueueDesks) -> Table:
     """Take a name and a delay: a name that is a call's is called, any other waits in the queue `work`."""
 
@@ -153,4 +176,4 @@ def _form(body: bytes) -> dict[str, Any]:
         raise Refused(400, "expected a form or JSON with name and delay", field="body") from None
 
 
-DIALECTS: dict[str, Dialect] = {"wq": wq, "wonderq": wonderq, "callback": callback, "work": work}
+DIALECTS: dict[str, Dialect] = {"wq": wq, "wonderq": wonderq, "callback": callback, "work": work, "sqs": sqs}

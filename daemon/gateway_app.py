@@ -25,6 +25,7 @@ from inboxd.daemon.whereabouts import Whereabouts
 
 # Where people come by a link, from anywhere.
 PAGES = frozenset({"/", "/docs"})
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Apps:
@@ -78,9 +79,16 @@ def _about(inside: Inside, desk: Desk) -> Table:
         desk.check_room()
         return PlainTextResponse("ready\n")
 
-    described = orjson.dumps(document())
+    described = orjson.dumps(document(with_metrics=inside.metrics is not None))
 
     async def openapi(_: Request) -> Response:
         return json_response(described)
 
-    return {"/healthz": {"GET": live}, "/readyz": {"GET": ready}, "/openapi.json": {"GET": openapi}}
+    table: Table = {"/healthz": {"GET": live}, "/readyz": {"GET": ready}, "/openapi.json": {"GET": openapi}}
+    if (render := inside.metrics) is not None:
+
+        async def metrics(_: Request) -> Response:
+            return Response(await desk.look(render), media_type=_METRICS)
+
+        return {**table, "/metrics": {"GET": metrics}}
+    return table

@@ -15,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_TIME = 10.0
 # Bytes of a head; a long URL and a cookie or two fit into a quarter of it.
 HEAD_SIZE = 32 * 1024
+# Seconds for which a connection that is refused stays open for its client to read why.
+LINGER = 1.0
 
 _CLOSE = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
 
@@ -39,12 +41,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_size = 0
         self._trailer_size = 0
         self._in_head = True
+        self._ending = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take a connection in, or refuse it."""
         super().connection_made(transport)
         if len(self.connections) > self.most:
+            self.connections.discard(self)
             self._end(_FULL)
             return
         self._head_timer = self.loop.call_later(HEAD_TIME, self._end, _LATE)
@@ -56,7 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, within bounds."""
-        if self.transport.is_closing():
+        if self._ending or self.transport.is_closing():
             return
         if self._in_head:
             self._head_size += len(data)
@@ -75,6 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin to read a head."""
         super().on_message_begin()
         self._in_head = True
+        # Of the piece that it begins in, one read of the socket, we do not know how much belongs to it.
         self._head_size = self._trailer_size = 0
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_TIME, self._end, _LATE)
@@ -91,7 +96,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _end(self, last_words: bytes) -> None:
+        """Say why, and close a moment later: closed at once, with something unread, the words would get lost."""
         self._stop_timer()
-        if not self.transport.is_closing():
-            self.transport.write(last_words)
+        if self._ending or self.transport.is_closing():
+            return
+        self._ending = True
+        self.transport.write(last_words)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER, self.transport.close)
+
+    def eof_received(self) -> None:
+        """Take note that nothing more comes."""
+        if self._ending:
             self.transport.close()

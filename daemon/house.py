@@ -34,6 +34,7 @@ from inboxd.daemon.wishes import Wishes
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
+from inboxd.jobs.files import Files
 from inboxd.jobs.queues import Queues
 from inboxd.jobs.rotation import workers_for
 
@@ -148,7 +149,14 @@ class House:
         )
         self.outbox.start()
         self.intake.start()
-        self.gateway = opened(self, worker) if config.gateway.enabled else None
+        files = Files(fsync=config.fsync == "group")
+        self.queues = Queues(spool.folder("queues"), config.queues, clock=clock, files=files)
+        if config.gateway.enabled:
+            try:
+                self.gateway = opened(self, worker)
+            except SpoolError:
+                self.close()
+                raise
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
 
     def _client(self) -> ApiClient:
@@ -316,6 +324,7 @@ class House:
         log.info("stopping", extra={"fields": {"running": self.client.queue.running}})
         if self.gateway is not None:
             self.gateway.stop()
+        self.queues.close()
         self.intake.stop()
         self.crew.stop(self.config.drain)
         until = self.clock.mono() + self.config.drain
@@ -346,13 +355,30 @@ def opened(house: House, worker: Worker) -> Service:
         house.intake,
         worker,
         house.outbox,
-        Queues(house.spool.folder("queues")),
+        house.queues,
         house.clock,
         house.rounds.status,
     )
-    gateway = Gateway(inside, token=None)
-    gateway.start()
+    reference = house.config.gateway.token
+    gateway = Gateway(inside, token=None if reference is None else revealed(reference))
+    try:
+        gateway.start()
+    except OSError as error:
+        # A port that is taken, or a certificate that cannot be read.
+        raise SpoolError(f"gateway: {error.filename or house.config.gateway.cert}: {error.strerror or error}") from None
     return gateway
+
+
+def revealed(reference: str) -> bytes:
+    """Give the secret that `${secret:NAME}` refers to: a credential of systemd's, or from the environment."""
+    name = reference.removeprefix("${secret:").removesuffix("}")
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is not None:
+        with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as file:
+            return file.read().strip()
+    if not os.environ.get(name):
+        raise SpoolError(f"gateway: token: there is no secret {name}, neither as a credential nor in the environment")
+    return os.environ[name].encode()
 
 
 def uids(users: Iterable[str]) -> frozenset[int]:

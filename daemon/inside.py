@@ -27,3 +27,5 @@ class Inside:
     queues: Queues
     clock: Clock
     status: Callable[[float], dict[str, Any]]
+    # The metrics as Prometheus reads them, if they are counted.
+    metrics: Callable[[], bytes] | None = None

@@ -66,8 +66,11 @@ _ANY = (503,)
 _BODY = (400, 408, 413, 503)
 
 
-def document() -> dict[str, Any]:
+def document(*, with_metrics: bool = True) -> dict[str, Any]:
     """Give the document."""
+    about = _about()
+    if not with_metrics:
+        del about["/metrics"]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -75,7 +78,7 @@ def document() -> dict[str, Any]:
             "version": inboxd.__version__,
             "description": "Jobs in, answers out: what is accepted is on the disk, and the call gets made.",
         },
-        "paths": {**_jobs(), **_queues(), **_about()},
+        "paths": {**_jobs(), **_queues(), **about},
         "components": {
             "schemas": {"Error": _ERROR, "Found": _FOUND, "Message": _MESSAGE, "Queue": _QUEUE, **_of_models()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

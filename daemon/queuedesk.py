@@ -112,7 +112,7 @@ class QueueDesk:
                 self._wake_one()
             if found or left <= 0 or self._desk.closing.is_set():
                 return found
-            await self._poll(min(left, GLANCE))
+            await self.poll(left)
 
     async def confirm(self, which: str | int, consumer: str | None = None) -> bool:
         """Be done with a message, durably; False when it is not held, or by another consumer. Raises Refused."""
@@ -124,12 +124,13 @@ class QueueDesk:
 
     # -- polling ------------------------------------------------------------------------------------------------
 
-    async def _poll(self, seconds: float) -> None:
+    async def poll(self, seconds: float) -> None:
+        """Wait until there may be something to receive, for `seconds` at most, or a little less."""
         event = asyncio.Event()
         self._pollers.append(event)
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(min(seconds, GLANCE)):
                     await event.wait()
         except BaseException:
             # Whoever was woken and is gone passes it on.
@@ -178,10 +179,18 @@ class QueueDesks:
             raise Refused(404, str(error)) from None
         except (QueueError, ValueError) as error:
             raise Refused(400, str(error)) from None
-        opened = self._open.get(name)
+        return self.of(queue)
+
+    def of(self, queue: MessageQueue) -> QueueDesk:
+        """Give what serves a queue that is open."""
+        opened = self._open.get(queue.name)
         if opened is None or opened.queue is not queue:
-            opened = self._open[name] = QueueDesk(queue, self._desk)
+            opened = self._open[queue.name] = QueueDesk(queue, self._desk)
         return opened
+
+    async def with_all(self, function: Callable[..., _Result], *arguments: object) -> _Result:
+        """Have something done with all queues, on a thread. Raises Refused."""
+        return await self._desk.look(function, self._queues, *arguments)
 
     async def names(self) -> list[str]:
         """Give the names of all queues. Raises Refused."""
