@@ -37,7 +37,8 @@ from inboxd.daemon.gateway_http import (
 from inboxd.daemon.lines import is_array, of_array
 from inboxd.daemon.postbox import Letter, number_lines
 from inboxd.daemon.spool import Spool
-from inboxd.jobs.api import Apis
+from inboxd.jobs.api import Api, Apis
+from inboxd.jobs.calls import find, placed
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.ids import uuid7
 from inboxd.jobs.job import Job, load, parse_object
@@ -71,7 +72,7 @@ class Jobs:
     def check(self, job: dict[str, Any], field: str) -> None:
         """Raise Refused when this is no job, and say that it is because of `field`."""
         try:
-            _checked(orjson.dumps(job))
+            self._placed(orjson.dumps(job))
         except Invalid as fault:
             raise Refused(400, f"{field}: {fault}", field=field) from None
 
@@ -83,8 +84,11 @@ class Jobs:
 
     def has_call(self, name: str) -> bool:
         """Tell whether there is a named call of that name."""
-        del name
-        return False
+        try:
+            find(name, self._apis())
+        except Invalid:
+            return False
+        return True
 
     # -- POST /jobs -------------------------------------------------------------------------------------------
 
@@ -123,11 +127,13 @@ class Jobs:
 
     def _letter(self, body: bytes, key: str | None) -> Letter:
         """Make a letter of one job; raises Invalid."""
-        job = _checked(body)
+        job, api = self._placed(body)
         if job.id is not None and key not in {None, job.id}:
             raise Invalid("the job has an id, and the request another Idempotency-Key; expected one of them")
         identifier = job.id or key
-        letter = Letter(_one_line(body), self._lane(job), has_id=job.id is not None)
+        # One that may have to wait by itself shares no file.
+        lane = None if job.delay or job.not_before else api.name
+        letter = Letter(_one_line(body), lane, has_id=job.id is not None)
         if identifier is not None:
             letter.id, letter.place = identifier, names.of_posted(identifier)
         return letter
@@ -148,11 +154,17 @@ class Jobs:
             _place(letters, key)
         return letters
 
-    def _lane(self, job: Job) -> str | None:
-        """Say whose calls a job may share a file with; None for one that may have to wait by itself."""
-        if job.delay or job.not_before:
-            return None
-        return self._apis().of(job.url).name
+    def _placed(self, body: bytes, own: str | None = None) -> tuple[Job, Api]:
+        """Read a job as strictly as a dropped one, and more: it may say neither its past nor what lies in the inbox.
+
+        Gives it as the plain job that will be called, and its API; raises Invalid. `own` is the file that came with it.
+        """
+        job, api = placed(parse_object(load(body)), self._apis())
+        if job.trace is not None:
+            raise Invalid("trace: is written by the daemon only; leave it out")
+        if any(name != own for name in job.attachments):
+            raise Invalid("file: over HTTP a file comes as the body of POST /jobs?call=NAME")
+        return job, api
 
     async def _upload(self, request: Request, key: str | None) -> Letter:
         """Stream a body into a file, and make the job that hands it to a named call as its argument `file`."""
@@ -163,7 +175,7 @@ class Jobs:
         filename = f"{place}.{secrets.token_hex(8)}.body"
         job = {"id": identifier, "call": given.pop("call"), "with": {**given, "file": filename}}
         line = orjson.dumps(job)
-        _checked(line, own=filename)
+        self._placed(line, own=filename)
         path = self._spool.staging(filename, ".upload")
         try:
             await self._stream(request, path)
@@ -243,16 +255,6 @@ def _key(request: Request) -> str | None:
     if not _ID.fullmatch(key):
         raise Refused(400, "Idempotency-Key: expected 1 to 200 visible ASCII characters")
     return key
-
-
-def _checked(body: bytes, own: str | None = None) -> Job:
-    """Read a job as strictly as a dropped one, and more: it may say neither its past nor what lies in the inbox."""
-    job = parse_object(load(body))
-    if job.trace is not None:
-        raise Invalid("trace: is written by the daemon only; leave it out")
-    if any(name != own for name in job.attachments):
-        raise Invalid("file: over HTTP a file comes as the body of POST /jobs?call=NAME")
-    return job
 
 
 def _one_line(body: bytes) -> bytes:

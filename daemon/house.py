@@ -37,6 +37,7 @@ from inboxd.jobs.clock import Clock
 from inboxd.jobs.files import Files
 from inboxd.jobs.queues import Queues
 from inboxd.jobs.rotation import workers_for
+from inboxd.jobs.vault import SecretMissing, Vault
 
 log = logging.getLogger("inboxd.house")
 
@@ -360,25 +361,16 @@ def opened(house: House, worker: Worker) -> Service:
         house.rounds.status,
     )
     reference = house.config.gateway.token
-    gateway = Gateway(inside, token=None if reference is None else revealed(reference))
     try:
+        token = None if reference is None else str(Vault(house.config.secrets).fill(reference, set())).encode()
+        gateway = Gateway(inside, token)
         gateway.start()
+    except SecretMissing as error:
+        raise SpoolError(f"gateway: token: {error}") from None
     except OSError as error:
         # A port that is taken, or a certificate that cannot be read.
         raise SpoolError(f"gateway: {error.filename or house.config.gateway.cert}: {error.strerror or error}") from None
     return gateway
-
-
-def revealed(reference: str) -> bytes:
-    """Give the secret that `${secret:NAME}` refers to: a credential of systemd's, or from the environment."""
-    name = reference.removeprefix("${secret:").removesuffix("}")
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is not None:
-        with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as file:
-            return file.read().strip()
-    if not os.environ.get(name):
-        raise SpoolError(f"gateway: token: there is no secret {name}, neither as a credential nor in the environment")
-    return os.environ[name].encode()
 
 
 def uids(users: Iterable[str]) -> frozenset[int]:

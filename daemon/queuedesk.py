@@ -70,11 +70,12 @@ class QueueDesk:
     def _turn(self, deeds: Sequence[Deed]) -> list[Any]:
         """Do what was asked, on a thread; then everything is durable."""
         results: list[Any] = []
-        for deed in deeds:
-            try:
-                results.append(deed(self.queue))
-            except Exception as error:
-                results.append(error)
+        with self.queue.together():
+            for deed in deeds:
+                try:
+                    results.append(deed(self.queue))
+                except Exception as error:
+                    results.append(error)
         self.queue.commit()
         return results
 

@@ -143,7 +143,8 @@ class Whereabouts:
 
     def _under_way(self, identifier: str, under_way: UnderWay) -> Found:
         name = under_way.claim.name
-        api = self._worker.client.apis.of(under_way.job.url).name
+        job = under_way.job
+        api = job.call.rpartition(".")[0] if job.call else self._worker.client.apis.of(job.url).name
         if under_way.future.running():
             return Found(identifier, name, "running", "is being called, or waits to be called again", api=api)
         return Found(identifier, name, "waiting", self.lane_in_words(api), api=api)
