@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # What says only that we are there.
 OPEN = frozenset({"/healthz", "/readyz"})
+# Where a request's headers stand by name, in lower case; starlette would look through all of them for each.
+HEADERS = "inboxd.headers"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PLAIN = (
     (b"x-content-type-options", b"nosniff"),
@@ -102,6 +104,7 @@ class Guarded:
         server = scope.get("server")
         local = server is not None and server[1] is None
         verdict = self._door.judge(Head(scope["method"], scope["path"], headers, local))
+        scope[HEADERS] = headers
         if verdict is None:
             await self._app(scope, receive, _careful(send))
             return

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from inboxd.daemon.desk import LONGEST_WAIT, Refused
+from inboxd.daemon.gateway_door import HEADERS
 from inboxd.jobs.faults import Invalid
 
 log = logging.getLogger("inboxd.gateway")
@@ -90,6 +91,12 @@ class Endpoint:
             return json_response({"error": "internal error; see the log"}, 500)
 
 
+def header(request: Request, name: str) -> str | None:
+    """Give a header, whose name is in lower case."""
+    found: str | None = request.scope[HEADERS].get(name)
+    return found
+
+
 NOTHING = Endpoint({})
 Table = Mapping[str, Mapping[str, Handler]]
 
@@ -107,7 +114,7 @@ def application(routes: list[BaseRoute]) -> ASGIApp:
 async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
     """Read a body piece by piece; raises Refused when it is larger than `limit` bytes, or too slow."""
     try:
-        promised = int(request.headers.get("content-length", 0))
+        promised = int(header(request, "content-length") or 0)
     except ValueError:
         raise Refused(400, "Content-Length: expected a number of bytes") from None
     if promised > limit:
@@ -141,7 +148,7 @@ async def read(request: Request, limit: int) -> bytes:
 
 def media_type(request: Request) -> str:
     """Give the type of the body, lower case and without parameters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return (header(request, "content-type") or "").partition(";")[0].strip().lower()
 
 
 def is_json(kind: str) -> bool:
@@ -151,7 +158,8 @@ def is_json(kind: str) -> bool:
 
 def preferred_wait(request: Request) -> float:
     """Give the seconds that a client prefers to wait (RFC 7240 4.3), at most the longest that we hold a request."""
-    match = _WAIT.search(request.headers.get("prefer", ""))
+    prefer = header(request, "prefer")
+    match = _WAIT.search(prefer) if prefer else None
     return min(float(match[1]), LONGEST_WAIT) if match else 0.0
 
 

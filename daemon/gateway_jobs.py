@@ -27,6 +27,7 @@ from inboxd.daemon.gateway_http import (
     BOM,
     Table,
     chunks,
+    header,
     is_json,
     json_response,
     media_type,
@@ -96,7 +97,7 @@ class Jobs:
         """Accept one job, a list of jobs, lines of jobs, or a binary body for a named call."""
         self._desk.check_room()
         key = _key(request)
-        if "call" in request.query_params:
+        if request.scope["query_string"] and "call" in request.query_params:
             return await self._reply(request, await self._upload(request, key))
         kind = media_type(request)
         if kind in LINES:
@@ -248,7 +249,7 @@ def _unknown(what: str) -> Refused:
 
 def _key(request: Request) -> str | None:
     """Read the Idempotency-Key, which may stand in quotes (draft-ietf-httpapi-idempotency-key-header)."""
-    key = request.headers.get("idempotency-key")
+    key = header(request, "idempotency-key")
     if key is None:
         return None
     key = key.strip().removeprefix('"').removesuffix('"')
