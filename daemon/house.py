@@ -12,7 +12,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import inboxd
 from inboxd.cache.store import Store
@@ -21,7 +21,9 @@ from inboxd.daemon.cores import stay_on
 from inboxd.daemon.crew import Crew
 from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.disk import Disk
+from inboxd.daemon.gateway_open import open_gateway
 from inboxd.daemon.inflight import Inflight
+from inboxd.daemon.inside import Inside
 from inboxd.daemon.intake import Intake
 from inboxd.daemon.log import Level
 from inboxd.daemon.notify import Notify
@@ -37,17 +39,11 @@ from inboxd.jobs.clock import Clock
 from inboxd.jobs.files import Files
 from inboxd.jobs.queues import Queues
 from inboxd.jobs.rotation import workers_for
-from inboxd.jobs.vault import SecretMissing, Vault
+
+if TYPE_CHECKING:
+    from inboxd.daemon.gateway import Gateway
 
 log = logging.getLogger("inboxd.house")
-
-
-class Service(Protocol):
-    """A part that serves others beside the inbox."""
-
-    def stop(self) -> None:
-        """Take nothing more."""
-
 
 # Seconds between two rounds of the main thread.
 ROUND = 1.0
@@ -90,7 +86,7 @@ class House:
         self.spool = Spool(config.spool, disk or Disk(fsync=config.fsync == "group", owners=uids(config.owners)))
         # Calls that had not ended when the time to stop was up.
         self.cut = 0
-        self.gateway: Service | None = None
+        self.gateway: Gateway | None = None
 
     def start(self) -> None:
         """Take the spool, mend what a crash left behind, and begin to work. Raises SpoolError.
@@ -150,15 +146,25 @@ class House:
         )
         self.outbox.start()
         self.intake.start()
-        files = Files(fsync=config.fsync == "group")
-        self.queues = Queues(spool.folder("queues"), config.queues, clock=clock, files=files)
-        if config.gateway.enabled:
-            try:
-                self.gateway = opened(self, worker)
-            except SpoolError:
-                self.close()
-                raise
+        self.queues = Queues(
+            spool.folder("queues"), config.queues, clock=clock, files=Files(fsync=config.fsync == "group")
+        )
+        self._open_gateway(worker)
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
+
+    def _open_gateway(self, worker: Worker) -> None:
+        rounds = self.rounds
+
+        def metrics() -> bytes:
+            # Made when somebody asks: their library takes a while to load.
+            return rounds.metrics.render()
+
+        parts = self.spool, self.intake, worker, self.outbox, self.queues, self.clock
+        try:
+            self.gateway = open_gateway(Inside(self.config, *parts, rounds.status, metrics))
+        except SpoolError:
+            self.close()
+            raise
 
     def _client(self) -> ApiClient:
         config = self.config
@@ -341,36 +347,6 @@ class House:
         self.spool.unlock()
         self._notify.close()
         log.info("stopped", extra={"fields": {"answered": self.outbox.committed, "cut": self.cut}})
-
-
-def opened(house: House, worker: Worker) -> Service:
-    """Open the gateway; raises SpoolError when what it needs is not installed."""
-    try:
-        from inboxd.daemon.gateway import Gateway  # noqa: PLC0415  # an extra, and slow to load
-        from inboxd.daemon.inside import Inside  # noqa: PLC0415  # the same
-    except ImportError as error:
-        raise SpoolError(f"gateway: {error.name} is not installed; pip install 'inboxd[gateway]'") from None
-    inside = Inside(
-        house.config,
-        house.spool,
-        house.intake,
-        worker,
-        house.outbox,
-        house.queues,
-        house.clock,
-        house.rounds.status,
-    )
-    reference = house.config.gateway.token
-    try:
-        token = None if reference is None else str(Vault(house.config.secrets).fill(reference, set())).encode()
-        gateway = Gateway(inside, token)
-        gateway.start()
-    except SecretMissing as error:
-        raise SpoolError(f"gateway: token: {error}") from None
-    except OSError as error:
-        # A port that is taken, or a certificate that cannot be read.
-        raise SpoolError(f"gateway: {error.filename or house.config.gateway.cert}: {error.strerror or error}") from None
-    return gateway
 
 
 def uids(users: Iterable[str]) -> frozenset[int]:

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from inboxd.daemon.desk import Desk, Refused
 from inboxd.jobs.message import Draft, Message
 from inboxd.jobs.messages import LONGEST_WAIT, MessageQueue, NotHeld, Publication, TooLarge, TooMany
+from inboxd.jobs.queueerrors import QueueError
 from inboxd.jobs.queues import NoQueue, Queues
-from inboxd.jobs.stock import QueueError
 
 _Result = TypeVar("_Result")
 Deed = Callable[[MessageQueue], Any]
