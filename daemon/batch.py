@@ -54,9 +54,12 @@ _ANSWERED = re.compile(rb'"line":(\d+),"status":"(\w+)"')
 class Batch:
     """One batch on its way. The intake reads it, workers answer its lines, the outbox commits it as a Settlement."""
 
+    share = BATCH_SHARE
+
     def __init__(self, worker: Worker, claim: Claim) -> None:
         self.claim = claim
         self.finished = False
+        self.refused: LaneFull | None = None  # why the line in hand found no room
         self._worker = worker
         self._spool = worker.spool
         self._lines = opened(worker.spool, claim, worker.client.apis, worker.max_job)
@@ -114,7 +117,8 @@ class Batch:
             self._in_hand = line
             try:
                 self._begin(line, now)
-            except LaneFull:
+            except LaneFull as full:
+                self.refused = full
                 return inf
             self._in_hand = None
         return now
@@ -197,14 +201,14 @@ class Batch:
             fault = Invalid(str(error))
             self._answer(line, self._worker.ended(token, "rejected", fault, time_of(self.claim.token), now))
             return
-        errand = self._worker.errand(self.claim, job, token, line.attempts, line.tried, BATCH_SHARE)
+        errand = self._worker.errand(self.claim, job, token, line.attempts, line.tried, self.share)
         ended = self._worker.ended_before(errand, now)
         if ended is not None:
             self._answer(line, ended)
             return
         future = self._worker.client.submit(job, errand)
         line.data = b""
-        future.add_done_callback(partial(self._outcome, line))
+        self._follow(line, future)
 
     def _parse(self, line: Line) -> Job:
         if line.trouble is not None:
@@ -214,6 +218,9 @@ class Batch:
         return plain(alone(parse(line.data)), self._worker.client.apis)
 
     # -- answering: on the workers' threads, then on the outbox's ------------------------------------------
+
+    def _follow(self, line: Line, future: Future[Answer]) -> None:
+        future.add_done_callback(partial(self._outcome, line))
 
     def _outcome(self, line: Line, future: Future[Answer]) -> None:
         postponed = future.exception()
@@ -274,6 +281,7 @@ class Batch:
                 self._first_errors.append(_error_of(orjson.loads(data)))
             if isinstance(answer, Answer):
                 log_answer(answer)
+            self._spool.tell(self.claim.name, answer.line, answer.data if isinstance(answer, Ready) else answer)
         lines = [one.logged for one in answers if isinstance(one, Ready) and one.logged]
         if lines and self._worker.crew is not None:
             self._worker.crew.on_log(lines)

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from inboxd.daemon.batch import Batch
 from inboxd.daemon.lines import of_array
-from inboxd.daemon.names import Claim
+from inboxd.daemon.names import Claim, is_posted
+from inboxd.daemon.posted import Posted, Taken
 from inboxd.daemon.settlement import LINES
 from inboxd.daemon.spool import Spool, Unfit
 from inboxd.daemon.worker import Worker
@@ -84,6 +85,8 @@ class Batches:
         self._spool = worker.spool
         self._open: list[Batch] = []
         self._arrays: list[Array] = []
+        # Of each lane without room, a batch of posted jobs that waits for some.
+        self._stuck: dict[str, Posted] = {}
 
     @property
     def full(self) -> bool:
@@ -102,17 +105,42 @@ class Batches:
         return [batch.progress for batch in self._open]
 
     def open(self, claim: Claim, now: float) -> None:
-        """Begin a batch."""
+        """Begin a batch; raises LaneFull as a single job does when it is of posted jobs and none has room."""
         try:
             if claim.trouble is not None:
                 raise Unfit(claim.trouble)
-            self._open.append(Batch(self._worker, claim))
+            self._open.append(self._opened(claim, now))
         except FileNotFoundError:
             self._tell_gone(claim)
         except (Unfit, Invalid) as error:
             self._worker.reject(claim, error, now)
         else:
             log.info("claimed", extra={"fields": {"id": claim.token, "name": claim.name, "kind": "batch"}})
+
+    def _opened(self, claim: Claim, now: float) -> Batch:
+        """Open a batch; raises LaneFull when it is one of posted jobs and there is no room for the first."""
+        if not is_posted(claim.name):
+            return Batch(self._worker, claim)
+        # Room goes to those first who have waited for it longest, or ever more would be open that wait for the rest.
+        for lane, stuck in list(self._stuck.items()):
+            stuck.turn(now, 1)
+            if stuck.stuck is None:
+                del self._stuck[lane]
+        posted = Posted(self._worker, claim)
+        posted.begin(now)
+        return posted
+
+    def posted(self, name: str) -> Posted | None:
+        """Give the open batch of posted jobs that has this name."""
+        return next((one for one in self._open if isinstance(one, Posted) and one.claim.name == name), None)
+
+    def cancel_one(self, claim: Claim, identifier: str, now: float) -> Taken | None:
+        """Take one job back of a claimed file in which it stands with others; those go on."""
+        posted = Posted(self._worker, claim)
+        taken = posted.cancel(identifier)
+        self._open.append(posted)
+        posted.turn(now, 1)
+        return taken
 
     def spread(self, claim: Claim) -> None:
         """Begin to bring an array to a batch."""
@@ -124,6 +152,8 @@ class Batches:
         for array in list(self._arrays):
             self._spread_on(array, now)
         again = min((batch.turn(now, most) for batch in self._open), default=inf)
+        posted = [(batch, batch.stuck) for batch in self._open if isinstance(batch, Posted)]
+        self._stuck = {full.lane: batch for batch, full in posted if full is not None}
         return now if self._arrays else again
 
     def _spread_on(self, array: Array, now: float) -> None:

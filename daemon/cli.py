@@ -13,6 +13,7 @@ import inboxd
 from inboxd.daemon.cli_cache import cache
 from inboxd.daemon.cli_jobs import JOBS
 from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
+from inboxd.daemon.cli_queue import queue
 from inboxd.daemon.cli_system import SYSTEM
 from inboxd.daemon.cli_tree import tree
 from inboxd.daemon.cli_watch import WATCH
@@ -24,7 +25,7 @@ def main() -> None:
     """Drop a file, the call gets made."""
 
 
-for command in (*JOBS, tree, *SYSTEM, *WATCH, cache):
+for command in (*JOBS, tree, *SYSTEM, *WATCH, cache, queue):
     main.add_command(command)
 
 

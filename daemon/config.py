@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from inboxd.cache.key import normal_url
 from inboxd.cache.store import ENTRIES, SIZE
+from inboxd.daemon.gatewayconfig import Gateway
 from inboxd.daemon.keep import Keeps
 from inboxd.daemon.sample import keys
 from inboxd.daemon.tomllines import lines
@@ -26,6 +27,7 @@ from inboxd.jobs.findings import JSON, Finding, Steps, findings
 from inboxd.jobs.handlers import Handler, Table
 from inboxd.jobs.job import HANDLER_NAME
 from inboxd.jobs.put import Bucket
+from inboxd.jobs.queuesettings import NAME, QueueSettings
 from inboxd.jobs.units import Duration, Size
 from inboxd.jobs.vault import Vault
 
@@ -33,7 +35,6 @@ DEFAULT_FILE = "inboxd.toml"
 
 _MODEL = ConfigDict(extra="forbid", frozen=True, strict=True)
 _WORDS: Mapping[type, str] = {**JSON, dict: "a table", datetime: "a date and time", date: "a date", time: "a time"}
-_PLANNED = frozenset({("gateway",)})
 _WITH_SECRETS = {"headers", "auth", "calls"}
 _PATHS = frozenset({"verify", "cert", "key"})
 # How deep the keys lie that are looked for by hand: api.NAME.headers.NAME.
@@ -116,6 +117,10 @@ class Config(BaseModel):
         {}, description="functions for jobs that say do: a path alone, or a table for each"
     )
     store: dict[HandlerName, Bucket] = Field({}, description="object stores that the handler put may write to")
+    queues: dict[Annotated[str, Field(pattern=NAME)], QueueSettings] = Field(
+        {}, description="one table for each queue of messages"
+    )
+    gateway: Gateway = Field(Gateway(), description="HTTP in front of the spool (needs the extra `gateway`)")
     log: Log = Field(Log(), description="the log")
 
     @property
@@ -178,12 +183,15 @@ def sample() -> str:
         "keep": Keeps,
         "metrics": Metrics,
         "cache": CacheBounds,
+        "gateway": Gateway,
         "log": Log,
     }
     text = ["# inboxd.toml: every key with its default; a key without one is a comment with an example.", ""]
-    text += keys(Config, {*tables, "api", "handlers", "store"})
+    text += keys(Config, {*tables, "api", "handlers", "store", "queues"})
     for name, model in tables.items():
         text += ["", f"# {Config.model_fields[name].description}", f"[{name}]", *keys(model)]
+    text += ["", f"# {Config.model_fields['queues'].description}", "# [queues.orders]"]
+    text += keys(QueueSettings, comment=True)
     text += ["", f"# {Config.model_fields['api'].description}", "# [api.shop]"]
     text += keys(Api, {*Policy.model_fields, "name", "calls"}, comment=True)
     text += ["", f"# {Api.model_fields['calls'].description}", "# [api.shop.calls.close_order]"]
@@ -211,10 +219,7 @@ def _refused(written: dict[str, Any]) -> Iterator[Finding]:
     """Find what a later version will understand, told apart from a slip of the pen."""
     for steps, value in _walk(written):
         general = ("api", "*", *steps[2:]) if steps[0] == "api" else steps
-        if general in _PLANNED:
-            shown = f"[{'.'.join(map(str, steps))}]" if isinstance(value, dict) else "this key"
-            yield Finding(steps, f"{shown} is not supported by this version")
-        elif general == ("api", "*", "name"):
+        if general == ("api", "*", "name"):
             yield Finding(steps, "an API's name is that of its table; leave this key out")
 
 
@@ -277,6 +282,7 @@ def _rooted(config: Config, folder: str) -> Config:
             "defaults": rooted(config.defaults, _PATHS),
             "api": {name: rooted(api, _PATHS) for name, api in config.api.items()},
             "metrics": rooted(config.metrics, frozenset({"textfile"})),
+            "gateway": rooted(config.gateway, frozenset({"socket", "cert", "key"})),
             "log": rooted(config.log, frozenset({"file"})),
         }
     )

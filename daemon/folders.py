@@ -10,6 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Protocol, Self
 
@@ -249,6 +250,44 @@ class Folders:
                     yield file.read()
             except FileNotFoundError:
                 return
+
+    def is_dropped(self, name: str) -> bool:
+        """Tell whether a job of that name waits in the inbox."""
+        return any(os.path.lexists(os.path.join(self.inbox, name + kind)) for kind in (".json", ".jsonl"))
+
+    def is_answered(self, name: str) -> bool:
+        """Tell whether there is an answer of that name."""
+        return any(os.path.lexists(os.path.join(self.outbox, name + kind)) for kind in (".json", ".jsonl"))
+
+    def names_in(self, folder: str, wanted: AbstractSet[str]) -> set[str]:
+        """Give those of the wanted names that jobs in active/ or deferred/ have."""
+        with os.scandir(folder) as entries:
+            claims = (names.parse(entry.name) for entry in entries)
+            return {claim.name for claim in claims if claim is not None and claim.name in wanted}
+
+    def claim_of(self, folder: str, name: str) -> Claim | None:
+        """Give the claim of that name in active/ or deferred/, by looking."""
+        begins = f"{name}~"
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(begins):
+                    claim = names.parse(entry.name)
+                    if claim is not None and claim.name == name:
+                        return claim
+        return None
+
+    def batch_answers(self, name: str) -> Iterator[bytes]:
+        """Give the lines of all whole batches of answers of that name, the first first."""
+        for stem in names.stems(name):
+            try:
+                with open(os.path.join(self.outbox, stem + ".jsonl"), "rb") as file:
+                    yield from file
+            except FileNotFoundError:
+                return
+
+    def body(self, filename: str) -> str:
+        """Give the path of a body in the outbox, as an answer names it."""
+        return os.path.join(self.outbox, os.path.basename(filename))
 
     def read_part(self, claim: Claim, suffix: str) -> Iterator[bytes]:
         """Give the lines of a batch's answers so far."""

@@ -50,6 +50,7 @@ class Plain:
             self.on_log([self.ready.logged])
         for consequence in self.consequences:
             consequence.settled()
+        self.spool.tell(self.claim.name, None, self.ready.data)
 
 
 class Handed:

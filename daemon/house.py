@@ -12,7 +12,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import inboxd
 from inboxd.cache.store import Store
@@ -21,7 +21,9 @@ from inboxd.daemon.cores import stay_on
 from inboxd.daemon.crew import Crew
 from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.disk import Disk
+from inboxd.daemon.gateway_open import open_gateway
 from inboxd.daemon.inflight import Inflight
+from inboxd.daemon.inside import Inside
 from inboxd.daemon.intake import Intake
 from inboxd.daemon.log import Level
 from inboxd.daemon.notify import Notify
@@ -34,7 +36,12 @@ from inboxd.daemon.wishes import Wishes
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
+from inboxd.jobs.files import Files
+from inboxd.jobs.queues import Queues
 from inboxd.jobs.rotation import workers_for
+
+if TYPE_CHECKING:
+    from inboxd.daemon.gateway import Gateway
 
 log = logging.getLogger("inboxd.house")
 
@@ -79,6 +86,7 @@ class House:
         self.spool = Spool(config.spool, disk or Disk(fsync=config.fsync == "group", owners=uids(config.owners)))
         # Calls that had not ended when the time to stop was up.
         self.cut = 0
+        self.gateway: Gateway | None = None
 
     def start(self) -> None:
         """Take the spool, mend what a crash left behind, and begin to work. Raises SpoolError.
@@ -118,6 +126,7 @@ class House:
             crew=self.crew,
             tallies=self.client.queue.tallies,
             ties=self.ties,
+            private_posts=config.gateway.private,
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self._tell_missing_secrets()
@@ -137,7 +146,25 @@ class House:
         )
         self.outbox.start()
         self.intake.start()
+        self.queues = Queues(
+            spool.folder("queues"), config.queues, clock=clock, files=Files(fsync=config.fsync == "group")
+        )
+        self._open_gateway(worker)
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
+
+    def _open_gateway(self, worker: Worker) -> None:
+        rounds = self.rounds
+
+        def metrics() -> bytes:
+            # Made when somebody asks: their library takes a while to load.
+            return rounds.metrics.render()
+
+        parts = self.spool, self.intake, worker, self.outbox, self.queues, self.clock
+        try:
+            self.gateway = open_gateway(Inside(self.config, *parts, rounds.status, metrics))
+        except SpoolError:
+            self.close()
+            raise
 
     def _client(self) -> ApiClient:
         config = self.config
@@ -294,6 +321,7 @@ class House:
     def close(self) -> None:
         """Stop, in an order that loses nothing.
 
+        0. the gateway, so that nothing new is accepted, and what was is in the inbox;
         1. the intake, so that nothing new is claimed;
         2. the client and the other processes: calls under way get `drain` seconds, jobs not begun go back, cut ones
            are deferred;
@@ -303,6 +331,9 @@ class House:
         """
         self._notify.stopping()
         log.info("stopping", extra={"fields": {"running": self.client.queue.running}})
+        if self.gateway is not None:
+            self.gateway.stop()
+        self.queues.close()
         self.intake.stop()
         self.crew.stop(self.config.drain)
         until = self.clock.mono() + self.config.drain

@@ -18,6 +18,7 @@ from math import inf
 
 from inboxd.daemon import names
 from inboxd.daemon.batches import Batches
+from inboxd.daemon.deeds import Deeds
 from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.folders import Entries
 from inboxd.daemon.handed import Handed
@@ -70,9 +71,10 @@ class Intake:
         self._check_at = -inf
         self.hints = Hint()
         self._wake = threading.Event()
+        self.deeds = Deeds(self._wake)
         self._stopping = False
         self._thread = threading.Thread(target=self.run, name="intake", daemon=True)
-        # Names of the newest files, which may have come while a long row of older ones is being worked off.
+        # Names of the newest files, which may come while a long row of older ones is being worked off.
         self._newest: deque[bytes] = deque(maxlen=NEWEST)
         self.watch = Watch(spool.inbox, self.hint, named=self._newest.extend)
         self.trouble: str | None = None
@@ -123,6 +125,7 @@ class Intake:
             self._wake.clear()
             now = self._worker.clock.wall()
             try:
+                self.deeds.do(now)
                 again = self.turn(now)
             except Exception:
                 log.exception("internal error in the intake")

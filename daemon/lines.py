@@ -67,6 +67,11 @@ class Lines:
             self._offset += len(data)
         return line
 
+    @property
+    def read(self) -> int:
+        """The number of the last line that was read."""
+        return self._number
+
     def put_back(self, line: Line) -> None:
         """Undo `next`: the line is to be read once more."""
         self._offset = self._file.seek(line.offset)

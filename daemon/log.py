@@ -29,6 +29,7 @@ GATHER = 0.02
 # What a stop grants to a log that is stuck.
 PATIENCE = 2.0
 STDERR = 2
+TAIL = 300
 
 _OURS = logging.getLogger("inboxd")
 _OPEN = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -129,6 +130,8 @@ class Logs(logging.Handler):
         self._counting = threading.Lock()
         self._untold = 0
         self.dropped = 0
+        # The last lines, for those who look at the daemon from elsewhere.
+        self.tail: deque[str] = deque(maxlen=TAIL)
         self._before: dict[str, Any] = {}
         self._level_before = logging.NOTSET
         self._thread = threading.Thread(target=self._write, name="inboxd-log", daemon=True)
@@ -210,7 +213,9 @@ class Logs(logging.Handler):
             entries.append((time(), "warning", "lines dropped", {"lines_dropped": untold}))
         if not entries:
             return
-        if self._sink.write([self._one_line(entry) for entry in entries]):
+        lines = [self._one_line(entry) for entry in entries]
+        self.tail.extend(lines[-TAIL:])
+        if self._sink.write(lines):
             with self._counting:
                 self._untold -= untold
         else:

@@ -25,7 +25,7 @@ from inboxd.daemon.config import Config
 from inboxd.daemon.cores import stay_on
 from inboxd.daemon.inflight import Page
 from inboxd.daemon.log import Logs, line_of
-from inboxd.daemon.names import body_of_line
+from inboxd.daemon.names import body_of_line, is_posted
 from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
 from inboxd.daemon.settlement import BODY, answer_fields, leaves_a_body
 from inboxd.daemon.spool import Spool
@@ -79,6 +79,7 @@ class Mate:
         self._house = house
         self._max_job = config.max_job
         self._remembers = config.remember > 0
+        self._private_posts = config.gateway.private
         self._spool = Spool(config.spool)
         self._line = line_of(config.log.format, config.log.file)
         # What goes back to the house, in the order in which it came about; None at the end.
@@ -142,6 +143,7 @@ class Mate:
             tried=asked.tried,
             patience=0.0,
             spill=partial(self._spill, asked.token),
+            public=is_posted(asked.name) and not self._private_posts,
         )
         self.client.submit(job, errand).add_done_callback(partial(self._ended, asked, request_id))
 

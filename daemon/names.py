@@ -6,6 +6,8 @@ of the same name. A dropped name that holds one is refused, so that none of ours
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -23,6 +25,12 @@ SHEET = ".csv"
 TILDE = 'the name holds a "~", which is kept for the names that inboxd makes; rename the file'
 
 TOKEN = r"(?P<token>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+# What came over HTTP is called so, and whatever follows from it begins with its name: so the name tells, across
+# restarts and in failed/ too, which jobs have fewer rights than those of people who may write files.
+POSTED = "http-"
+# The id of a job that shares a file with others: that of the file, and the line in it.
+SHARED = re.compile(rf"{TOKEN}:(?P<line>\d{{1,9}})")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,149}")
 # What the name of a job that follows others has after that of its tree's first job.
 _IN_TREE = re.compile(r"(?:~(?:[1-9]\d*(?:\.[1-9]\d*)?|callback))+\Z")
 # A sheet's kind holds the name of its call, so that nothing but the file's own name has to survive a crash.
@@ -99,6 +107,33 @@ def new_claim(filename: str, call: str | None = None) -> Claim:
     longest = LONGEST_NAME - len(os.fsencode(call))
     kind = f"~{call}{SHEET}"
     return Claim(_storable(name, longest), uuid7(), kind, trouble(name, longest), fresh=True)
+
+
+def is_posted(name: str) -> bool:
+    """Tell whether a job of this name came over HTTP, or follows from one that did."""
+    return name.startswith(POSTED)
+
+
+def of_posted(identifier: str) -> str:
+    """Give the name of a job that came over HTTP: its id where a file can be called so, else a digest of it."""
+    plain = _PLAIN_ID.fullmatch(identifier)
+    return POSTED + (identifier if plain else hashlib.sha256(identifier.encode()).hexdigest()[:40])
+
+
+def place_of(name: str, line: int | None) -> str:
+    """Give what tells a job from all others that came over HTTP: its file's name, and its line if it shares that."""
+    return name if line is None else f"{name}:{line}"
+
+
+def places(identifier: str) -> tuple[str, ...]:
+    """Give the places that a job may have that is asked for by this id: as posted, and as a file dropped by hand."""
+    shared = SHARED.fullmatch(identifier)
+    return (POSTED + identifier,) if shared else (of_posted(identifier), identifier)
+
+
+def id_first(identifier: str) -> bytes:
+    """Give the beginning of the line of a job, or of its answer, by which it is known among others in a file."""
+    return b'{"id":' + json.dumps(identifier).encode()
 
 
 def parse(filename: str) -> Claim | None:

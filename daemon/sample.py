@@ -16,6 +16,14 @@ from inboxd.jobs.units import BYTES, SECONDS, duration, size
 
 # For the keys that have no default, or whose default shows nothing.
 _EXAMPLES: dict[str, Any] = {
+    "lease": "5m",
+    "max_receives": 5,
+    "dead_to": "orders-dead",
+    "max_message": "1 MiB",
+    "expired": "head",
+    "per_file": 1,
+    "wait": "10s",
+    "delay": "5s",
     "rate": "50/s",
     "burst": 10,
     "concurrency": 8,
@@ -24,6 +32,8 @@ _EXAMPLES: dict[str, Any] = {
     "proxy": "http://proxy.example:3128",
     "file": "inboxd.log",
     "textfile": "/var/lib/prometheus/node-exporter/inboxd.prom",
+    "socket": "inboxd.sock",
+    "token": "${secret:gateway}",
     "base_url": "https://shop.example",
     "headers": {"Accept": "application/json"},
     "auth": {"bearer": "${secret:shop_token}"},

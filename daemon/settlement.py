@@ -106,6 +106,7 @@ class Answered:
         log_answer(self.answer)
         for consequence in self.consequences:
             consequence.settled()
+        self.spool.tell(self.claim.name, None, self.answer)
 
 
 def leaves_a_body(answer: Answer) -> bool:

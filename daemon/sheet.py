@@ -174,6 +174,11 @@ class Rows:
             return Record([], os.fstat(self._file.fileno()).st_size, whole=physical.size > self._limit, trouble=words)
         return Record(cells, offset + physical.size, whole=physical.whole)
 
+    @property
+    def read(self) -> int:
+        """The number of the last row that was read."""
+        return self._number
+
     def put_back(self, line: Line) -> None:
         """Undo `next`: the row is to be read once more."""
         self._offset = line.offset

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from inboxd.daemon import names
 from inboxd.daemon.disk import Disk, NotRegular
-from inboxd.daemon.folders import SHOWN, Folders, SpoolError
+from inboxd.daemon.entrance import Entrance
+from inboxd.daemon.folders import SHOWN, SpoolError
 from inboxd.daemon.names import Claim
 
 __all__ = ["SHOWN", "Spool", "SpoolError", "Unfit"]
+
+if TYPE_CHECKING:
+    # It takes long to load, and `inboxd drop` needs none of it.
+    from inboxd.jobs.result import Answer
+
+    # Told of the name, the line if it is one of a batch, and the answer, or the bytes that were made of it elsewhere.
+    Listener = Callable[[str, int | None, Answer | bytes], None]
 
 # What a rename says that will never succeed; the rest is about the disk, and may be better tomorrow.
 _NEVER = frozenset({errno.ENAMETOOLONG, errno.EACCES, errno.EPERM})
@@ -32,15 +40,22 @@ class Unfit(Exception):
 NAMES_REMEMBERED = 10_000
 
 
-class Spool(Folders):
+class Spool(Entrance):
     """The folders, and every move of a job between them."""
 
     def __init__(self, root: str, disk: Disk | None = None) -> None:
         super().__init__(root, disk)
         # Names of bodies in the outbox that an answer speaks of already and that are not there yet.
         self._promised: set[str] = set()
+        # Told of each answer once it is durable, on the outbox's thread; they must not take long, and raise nothing.
+        self.listeners: list[Listener] = []
         # Where to go on counting NAME~r2, ~r3, …, so that a name dropped every minute does not cost more each time.
         self._next_number: dict[str, int] = {}
+
+    def tell(self, name: str, line: int | None, answer: Answer | bytes) -> None:
+        """Tell all who listen of an answer."""
+        for listener in self.listeners:
+            listener(name, line, answer)
 
     # -- the way in -------------------------------------------------------------------------------------------
 
@@ -287,30 +302,3 @@ class Spool(Folders):
         self.disk.sync_folders([self.active])
         self.remove(claim)
         return batch
-
-    # -- for those outside of the daemon ------------------------------------------------------------------------
-
-    def drop(self, filename: str, data: bytes) -> None:
-        """Put a job into the inbox, durably; raises FileExistsError while one of that name is there."""
-        dropped = f"{self.inbox}/{filename}"
-        unfinished = f"{self.inbox}/.{filename}.{os.getpid()}.tmp"
-        try:
-            self.disk.write(unfinished, data)
-            self.disk.sync([unfinished], None)
-            self.disk.rename_new(unfinished, dropped)
-        except OSError:
-            with suppress(OSError):
-                self.disk.unlink(unfinished)
-            raise
-        try:
-            self.disk.sync_folders([self.inbox])
-        except PermissionError:
-            # Who may drop need not be able to list. What is claimed by now the daemon makes durable.
-            with suppress(OSError):
-                self.disk.sync_around(dropped)
-
-    def drop_again(self, filename: str) -> None:
-        """Move a file from failed/ back into the inbox, a sheet into the folder of its call, never over another."""
-        target = f"{self.inbox}/{filename}"
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        self.disk.rename_new(f"{self.failed}/{filename}", target)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from inboxd.daemon.crew import Crew
 from inboxd.daemon.inflight import CRASHES
 from inboxd.daemon.lines import is_array
-from inboxd.daemon.names import LONGEST_NAME, TILDE, Claim, is_job
+from inboxd.daemon.names import LONGEST_NAME, TILDE, Claim, is_job, is_posted
 from inboxd.daemon.outbox import Outbox
 from inboxd.daemon.settlement import BODY, Answered, Deferred
 from inboxd.daemon.spool import Spool, Unfit
@@ -59,6 +59,15 @@ class IsArray(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A single job in the window. Its future can be cancelled until a worker has it."""
+
+    claim: Claim
+    job: Job
+    future: Future[Answer]
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """Carries jobs from their claim to their settlement.
 
@@ -78,9 +87,13 @@ class Worker:
     ties: Ties
     crew: Crew | None = None
     tallies: Tallies = field(default_factory=Tallies)
+    # Whether jobs that came over HTTP may call private addresses, as far as others may.
+    private_posts: bool = False
     # Tokens of jobs that somebody takes back; whoever is told so keeps it up to date.
     unwanted: set[str] = field(default_factory=set)
     suspects: deque[Future[Answer]] = field(default_factory=deque)
+    # The single jobs in the window, by name: one that is asked for need not be looked for in the folders.
+    under_way: dict[str, UnderWay] = field(default_factory=dict)
 
     def take(self, claim: Claim, now: float) -> None:
         """Set a claimed file to work. Raises LaneFull when there is no room, and NotYet or IsArray."""
@@ -112,6 +125,7 @@ class Worker:
         if errand.token in self.crashes:
             self.suspects.append(future)
         log.info("claimed", extra={"fields": {"id": errand.id, "name": claim.name}})
+        self.under_way[claim.name] = UnderWay(claim, job, future)
         future.add_done_callback(partial(self._outcome, claim, job, errand))
 
     # -- in -------------------------------------------------------------------------------------------------
@@ -157,6 +171,8 @@ class Worker:
     def attach(self, claim: Claim, names: tuple[str, ...], now: float) -> None:
         """Take a job's attachments out of the inbox; raises NotYet, or Invalid when one is not there, or Unfit."""
         for name in names:
+            if is_posted(claim.name) and not name.startswith(claim.name.partition("~")[0] + "."):
+                raise Invalid(f'"{name}" did not come with this job; over HTTP a job takes only what came with it')
             if is_job(name):
                 raise Invalid(f'"{name}" is a job of its own and no attachment; give it another ending')
             if not self.spool.attach(claim, name):
@@ -182,6 +198,7 @@ class Worker:
             patience=PATIENCE,
             block=False,
             share=share,
+            public=is_posted(claim.name) and not self.private_posts,
             open_file=partial(self.spool.open_attachment, claim),
             spill=partial(self._spill, token),
         )
@@ -216,6 +233,11 @@ class Worker:
 
     def _outcome(self, claim: Claim, job: Job, errand: Errand, future: Future[Answer]) -> None:
         """Route what came of a job; runs on the thread that ended it."""
+        if (one := self.under_way.get(claim.name)) is not None and one.claim is claim:
+            del self.under_way[claim.name]
+        if future.cancelled():
+            self.settle(claim, job.attachments, self.cancelled(errand.id or claim.token, errand.received), job)
+            return
         postponed = future.exception()
         if postponed is None:
             self.settle(claim, job.attachments, future.result(), job)
@@ -271,6 +293,21 @@ class Worker:
         if answer.error is not None:
             error = {"kind": answer.error.kind, "message": answer.error.message}
             self.tallies.errors.append({"at": isotime(answer.finished), "name": answer.name or "", **error})
+
+    def cancelled(self, request_id: str, received: float | None) -> Answer:
+        """Make the answer of a job that somebody took back before it was called."""
+        now = self.clock.wall()
+        return self.ended(request_id, "cancelled", Cancelled("taken back before it was called"), received or now, now)
+
+    def cancel(self, claim: Claim, now: float) -> None:
+        """Answer a claimed file that nobody is to work on any more, with all that follows from that."""
+        self.unwanted.add(claim.token)
+        try:
+            self.take(claim, now)
+        except (NotYet, IsArray):
+            self.settle(claim, self.spool.attachments_of(claim.token), self.cancelled(claim.token, None))
+        finally:
+            self.unwanted.discard(claim.token)
 
     @staticmethod
     def ended(request_id: str, status: Status, fault: Fault, received: float, now: float) -> Answer:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from inboxd.jobs.faults import Backoff, Fault, TryAgain
     from inboxd.jobs.handlers import Handler
     from inboxd.jobs.job import Job
+    from inboxd.jobs.message import Draft, Message
+    from inboxd.jobs.messages import MessageQueue
+    from inboxd.jobs.queueerrors import NotHeld
+    from inboxd.jobs.queuesettings import QueueSettings
     from inboxd.jobs.result import Answer, Problem, Response
     from inboxd.jobs.service import ApiCall, Service
 
@@ -30,10 +34,15 @@ __all__ = [
     "ApiCall",
     "ApiClient",
     "Backoff",
+    "Draft",
     "Fault",
     "Handler",
     "Job",
+    "Message",
+    "MessageQueue",
+    "NotHeld",
     "Problem",
+    "QueueSettings",
     "Response",
     "Service",
     "TryAgain",
@@ -46,10 +55,15 @@ _HOMES = {
     "ApiCall": "service",
     "ApiClient": "client",
     "Backoff": "faults",
+    "Draft": "message",
     "Fault": "faults",
     "Handler": "handlers",
     "Job": "job",
+    "Message": "message",
+    "MessageQueue": "messages",
+    "NotHeld": "queueerrors",
     "Problem": "result",
+    "QueueSettings": "queuesettings",
     "Response": "result",
     "Service": "service",
     "TryAgain": "faults",

@@ -53,7 +53,8 @@ class Known:
             headers = {**headers, "credentials": call.credentials.identity()}
         task.asked = call
         task.cache_key = key(
-            call.method,
+            # Who may not call private addresses must not read, either, what others got from there.
+            f"public {call.method}" if task.errand.public else call.method,
             call.url,
             body=body if isinstance(body, bytes) else None,
             headers=headers,

@@ -53,7 +53,7 @@ class Sender:
         """Make the call, over the wire or of a handler's function."""
         if isinstance(task.call, Work):
             return task.call.perform(len(task.attempts) + 1, bounds, task.errand.open_file)
-        session = self.wires.session(task.api)
+        session = self.wires.session(task.api, public=task.errand.public)
         send = exchange if task.call.credentials is None else trusted_exchange
         return send(session, task.call, bounds, ok=task.accepted, open_file=task.errand.open_file, now=now)
 

@@ -66,6 +66,8 @@ class Errand:
     # Wait for room in the window, or raise LaneFull; and how much of the window its lane may hold.
     block: bool = True
     share: float = 1.0
+    # Whether it may call public addresses only, and named APIs; whatever the client allows to others.
+    public: bool = False
     # Opens an attachment by its name; opens the file that a large body goes to (None: keep it in memory).
     open_file: Callable[[str], BinaryIO] = in_working_folder
     spill: Callable[[], BinaryIO] | None = None

@@ -35,7 +35,7 @@ class Wires:
         self._hosts = frozenset(api.host for api in apis.named.values())
         self._allow = tuple(pattern.lower() for pattern in allow)
         self._private = private
-        self._sessions: dict[str, requests.Session] = {}
+        self._sessions: dict[tuple[str, bool], requests.Session] = {}
         self._credentials = _credentials(apis.named.values(), vault or Vault())
 
     def check(self, url: str) -> None:
@@ -58,17 +58,18 @@ class Wires:
             call.credentials = self._credentials.get(named or "") or self._credentials.get(api.name)
         return call
 
-    def session(self, api: Api) -> requests.Session:
-        """Give the session that calls of `api` go through."""
+    def session(self, api: Api, *, public: bool = False) -> requests.Session:
+        """Give the session that calls of `api` go through; `public`: to public addresses only, if it is not named."""
         name = api.name if api.name in self._named else ""
-        session = self._sessions.get(name)
+        session = self._sessions.get((name, public))
         if session is None:
             # Two threads may both make one; the loser's has no connection yet and is simply dropped.
-            session = self._sessions.setdefault(name, self._open(api, named=bool(name)))
+            session = self._sessions.setdefault((name, public), self._open(api, named=bool(name), public=public))
         return session
 
-    def _open(self, api: Api, *, named: bool) -> requests.Session:
-        guard = Guard(private=self._private or named, named=frozenset({api.host} if named else ()))
+    def _open(self, api: Api, *, named: bool, public: bool) -> requests.Session:
+        private = self._private and not public
+        guard = Guard(private=private or named, named=frozenset({api.host} if named else ()))
         cert = (api.cert, api.key) if api.cert and api.key else api.cert
         return open_session(CurlAdapter(guard, verify=api.verify, cert=cert, proxy=api.proxy))
 

@@ -79,8 +79,9 @@ class Daemon:
     In a `with` block it is started, and killed at the end if the test has not stopped it.
     """
 
-    def __init__(self, folder: Path, config: str = "") -> None:
+    def __init__(self, folder: Path, config: str = "", env: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._env = env
         self.spool = folder / "spool"
         self.config = folder / "inboxd.toml"
         # However full the disk of the machine is: no test is about that.
@@ -115,7 +116,7 @@ class Daemon:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "inboxd", "run", "--config", str(self.config)],
                 cwd=self.folder,
-                env=environment(),
+                env=environment(self._env),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
             )

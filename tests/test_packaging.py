@@ -24,6 +24,8 @@ from tests.daemonkit import ROOT
 
 # The rooms, and the data that is installed beside them.
 ROOMS = ("daemon", "jobs", "cache", "systemd")
+# What the page is made of lies beside the code; it is no code of ours to import.
+WEB = "daemon/web"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # What the build backend must at least be, as [build-system] says.
 NEWEST_NEEDED = 77
@@ -85,6 +87,9 @@ def test_the_wheel_holds_the_package_as_it_is_and_nothing_else(built: Path) -> N
         for path in (built / "source" / (room or "inboxd")).iterdir()
         if path.is_file()
     }
+    for path in (built / "source" / WEB).rglob("*"):
+        if path.is_file():
+            tree[f"inboxd/{path.relative_to(built / 'source')}"] = path.read_bytes()
     assert {name: data for name, data in found.items() if name not in metadata} == tree
     assert {"inboxd/py.typed", "inboxd/daemon/cli.py"} <= found.keys()
     (top,) = (found[name] for name in metadata if name.endswith("top_level.txt"))
@@ -142,7 +147,8 @@ def test_every_room_is_a_package_of_its_own_name() -> None:
 
 def test_rooms_are_flat() -> None:
     inner = {path for room in ROOMS for path in (ROOT / room).iterdir() if path.is_dir()}
-    assert {path.name for path in inner} <= {"__pycache__"}
+    assert {path.name for path in inner} <= {"__pycache__", "web"}
+    assert not list((ROOT / WEB).rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")

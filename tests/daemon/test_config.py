@@ -140,18 +140,8 @@ def test_an_unknown_key_is_told_with_the_nearest_known_one(text: str, told: str)
     assert mistakes(text) == [told]
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("[gateway]\nprivate = false", "1: gateway: [gateway] is not supported by this version"),
-    ],
-)
-def test_what_a_later_version_will_know_is_refused_in_words(text: str, told: str) -> None:
-    assert mistakes(text) == [told]
-
-
 def test_every_mistake_is_told_in_the_order_of_the_file() -> None:
-    text = 'threads = 0\n[gateway]\n[log]\nlevel = "loud"\n[api.a]\nrate = 0\n[api.b]\nbase_url = "ftp://b"\n'
+    text = 'threads = 0\n[keeps]\n[log]\nlevel = "loud"\n[api.a]\nrate = 0\n[api.b]\nbase_url = "ftp://b"\n'
     assert [told.partition(": ")[0] for told in mistakes(text)] == ["1", "2", "4", "5", "6", "8"]
 
 

@@ -1,0 +1,112 @@
+"""The gateway's connections: uvicorn's protocol, with the bounds that keep slow and greedy clients harmless.
+
+A head must come within seconds and a few kilobytes, and no more than so many connections are open at a time; whoever
+is one too many is told so at once, instead of waiting in a queue that nobody sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# Seconds from the first byte of a request, or from the connection, until its head is complete.
+HEAD_TIME = 10.0
+# Bytes of a head; a long URL and a cookie or two fit into a quarter of it.
+HEAD_SIZE = 32 * 1024
+# Seconds for which a connection that is refused stays open for its client to read why.
+LINGER = 1.0
+
+_CLOSE = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
+
+
+def _short(status: bytes, text: bytes, headers: bytes = b"") -> bytes:
+    length = str(len(text)).encode()
+    return b"HTTP/1.1 " + status + b"\r\n" + _CLOSE + headers + b"content-length: " + length + b"\r\n\r\n" + text
+
+
+_FULL = _short(b"503 Service Unavailable", b"too many connections\n", b"retry-after: 1\r\n")
+_LATE = _short(b"408 Request Timeout", b"the request's head took too long\n")
+_LARGE = _short(b"431 Request Header Fields Too Large", b"the request's head is too large\n")
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. `most` counts for all of one server."""
+
+    most = 2000
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head_size = 0
+        self._trailer_size = 0
+        self._in_head = True
+        self._ending = False
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take a connection in, or refuse it."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self.connections.discard(self)
+            self._end(_FULL)
+            return
+        self._head_timer = self.loop.call_later(HEAD_TIME, self._end, _LATE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, within bounds."""
+        if self._ending or self.transport.is_closing():
+            return
+        if self._in_head:
+            self._head_size += len(data)
+        super().data_received(data)
+        # A body may have come along with its head; only a head that is still open has grown too large.
+        if (self._in_head and self._head_size > HEAD_SIZE) or self._trailer_size > HEAD_SIZE:
+            self._end(_LARGE)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer behind a chunked body."""
+        if not self._in_head:
+            self._trailer_size += len(name) + len(value)
+        super().on_header(name, value)
+
+    def on_message_begin(self) -> None:
+        """Begin to read a head."""
+        super().on_message_begin()
+        self._in_head = True
+        # Of the piece that it begins in, one read of the socket, we do not know how much belongs to it.
+        self._head_size = self._trailer_size = 0
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_TIME, self._end, _LATE)
+
+    def on_headers_complete(self) -> None:
+        """Leave the head behind."""
+        self._in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _end(self, last_words: bytes) -> None:
+        """Say why, and close a moment later: closed at once, with something unread, the words would get lost."""
+        self._stop_timer()
+        if self._ending or self.transport.is_closing():
+            return
+        self._ending = True
+        self.transport.write(last_words)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER, self.transport.close)
+
+    def eof_received(self) -> None:
+        """Take note that nothing more comes."""
+        if self._ending:
+            self.transport.close()
