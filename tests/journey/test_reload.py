@@ -49,3 +49,22 @@ def test_what_cannot_change_at_run_time_is_said_to_need_a_restart(tmp_path: Path
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: "event=reloaded" in daemon.log, "the reload")
         assert "needs_restart=threads" in daemon.log
+
+
+def test_signals_make_the_log_tell_more_and_less(tmp_path: Path) -> None:
+    """A signal is heard a moment after it is sent, so jobs are dropped until it shows."""
+    with CountingServer() as server, Daemon(tmp_path) as daemon:
+        names = (f"job-{number}" for number in range(1000))
+
+        def tells_attempts() -> bool:
+            name, before = next(names), daemon.log.count("event=attempt")
+            daemon.drop(name, {"url": server.url("/ok")})
+            answered = f"event=answered id={daemon.answer(name)['id']} "
+            wait_until(lambda: answered in daemon.log, "the job's last line")
+            return daemon.log.count("event=attempt") > before
+
+        assert not tells_attempts()
+        daemon.signal(signal.SIGUSR1)
+        wait_until(tells_attempts, "more lines")
+        daemon.signal(signal.SIGUSR2)
+        wait_until(lambda: not tells_attempts(), "fewer lines")
