@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,12 +17,11 @@ from functools import partial
 from math import inf
 from typing import Any
 
-import orjson
-
 from inboxd.daemon.crew import LONGEST
 from inboxd.daemon.lines import Line
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import Asked, Back, Ready
+from inboxd.daemon.score import Score
 from inboxd.daemon.settlement import BODY, FAILED, PART, SUMMARY, leaves_a_body, log_answer, publish_batch
 from inboxd.daemon.sheet import opened
 from inboxd.daemon.spool import Unfit
@@ -33,7 +31,7 @@ from inboxd.jobs.faults import Invalid
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, parse
 from inboxd.jobs.lanes import BATCH_SHARE, LaneFull
-from inboxd.jobs.result import Answer, isotime
+from inboxd.jobs.result import Answer
 from inboxd.jobs.task import Postponed
 from inboxd.jobs.tree import alone
 
@@ -42,13 +40,8 @@ log = logging.getLogger("inboxd.batch")
 # Lines whose next attempt is far away are remembered by their place in the file; more of them than
 # this, and the batch waits for some to be through.
 REMEMBERED = 50_000
-FIRST_ERRORS = 10
 # So many more lines given back than answered by other processes, and they are not asked again.
 TOLD_ENOUGH = 64
-UNANSWERED, DONE, NOT_DONE = 0, 1, 2
-
-# Our own answers, of which only this is needed; quotes inside values are escaped, so nothing else can look like it.
-_ANSWERED = re.compile(rb'"line":(\d+),"status":"(\w+)"')
 
 
 class Batch:
@@ -63,10 +56,7 @@ class Batch:
         self._worker = worker
         self._spool = worker.spool
         self._lines = opened(worker.spool, claim, worker.client.apis, worker.max_job)
-        # By line number: UNANSWERED, DONE or NOT_DONE. Lines count from 1, as editors count them.
-        self._status = bytearray(1)
-        self._counts: Counter[str] = Counter()
-        self._first_errors: list[dict[str, Any]] = []
+        self._score = Score()
         # The reading side: lines that wait for their time, the one that found no room, how many were begun.
         self._waiting: list[tuple[float, int, Line]] = []
         self._returned: deque[tuple[Line, float]] = deque()
@@ -81,27 +71,7 @@ class Batch:
         self._appended: list[Answer | Ready] = []
         self._ended = 0
         self._summed_up = False
-        self._size = self._recall()
-
-    def _recall(self) -> int:
-        """Read the checkpoint: which lines are answered; gives the size up to which it is whole."""
-        size = 0
-        for line in self._spool.read_part(self.claim, PART):
-            match = _ANSWERED.search(line)
-            if not line.endswith(b"\n") or match is None:
-                # Torn by a crash; it is cut off before the next answer is appended.
-                break
-            size += len(line)
-            self._note(int(match[1]), match[2].decode())
-            if match[2] != b"done" and len(self._first_errors) < FIRST_ERRORS:
-                self._first_errors.append(_error_of(orjson.loads(line)))
-        return size
-
-    def _note(self, number: int, status: str) -> None:
-        if number >= len(self._status):
-            self._status.extend(bytes(number + 1 - len(self._status)))
-        self._status[number] = DONE if status == "done" else NOT_DONE
-        self._counts[status] += 1
+        self._size = self._score.recall(self._spool.read_part(claim, PART))
 
     # -- reading: on the intake's thread ------------------------------------------------------------------
 
@@ -169,8 +139,7 @@ class Batch:
             if not fresh.whole and self._grows(now):
                 self._lines.put_back(fresh)
                 return None
-            known = fresh.number < len(self._status) and self._status[fresh.number] != UNANSWERED
-            if not known and not fresh.blank:
+            if not self._score.knows(fresh.number) and not fresh.blank:
                 self._begun += 1
                 return fresh
         return None
@@ -274,11 +243,9 @@ class Batch:
         """Count what was appended, and end the batch when that was the last of it."""
         answers, self._appended = self._appended, []
         for answer in answers:
-            self._note(answer.line or 0, answer.status)
+            data = answer.data if isinstance(answer, Ready) else b"" if answer.ok else answer.to_json()
+            self._score.note(answer.line or 0, answer.status, data)
             self._ended += 1
-            if answer.status != "done" and len(self._first_errors) < FIRST_ERRORS:
-                data = answer.data if isinstance(answer, Ready) else answer.to_json()
-                self._first_errors.append(_error_of(orjson.loads(data)))
             if isinstance(answer, Answer):
                 log_answer(answer)
             self._spool.tell(self.claim.name, answer.line, answer.data if isinstance(answer, Ready) else answer)
@@ -308,10 +275,10 @@ class Batch:
 
     def _sum_up(self) -> None:
         """Stage what the batch leaves behind beside its answers."""
-        paths = [self._spool.stage(self.claim, SUMMARY, self._summary())]
-        status = "failed" if self._counts.total() > self._counts["done"] else "done"
-        paths += self._worker.ties.after.stage(self.claim.name, status, "")
-        if self._counts.total() > self._counts["done"]:
+        all_done = self._score.all_done
+        paths = [self._spool.stage(self.claim, SUMMARY, self._score.summary(self.claim, self._worker.clock.wall()))]
+        paths += self._worker.ties.after.stage(self.claim.name, "done" if all_done else "failed", "")
+        if not all_done:
             paths.append(self._spool.stage_lines(self.claim, self.claim.kind + FAILED, self._failed_lines()))
         self._size = self._spool.append_part(self.claim, PART, b"", self._size)
         self._spool.disk.sync(paths, self._spool.staged)
@@ -320,22 +287,8 @@ class Batch:
         yield from self._lines.head
         self._lines.again()
         while (line := self._lines.next()) is not None:
-            if line.number < len(self._status) and self._status[line.number] == NOT_DONE:
+            if self._score.failed(line.number):
                 yield from self._lines.copy(line)
-
-    def _summary(self) -> bytes:
-        now, received = self._worker.clock.wall(), time_of(self.claim.token)
-        summary = {
-            "id": self.claim.token,
-            "name": self.claim.name,
-            "lines": self._counts.total(),
-            "statuses": dict(sorted(self._counts.items())),
-            "first_errors": self._first_errors,
-            "received": isotime(received),
-            "finished": isotime(now),
-            "seconds": round(now - received, 3),
-        }
-        return orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n"
 
     @property
     def read(self) -> bool:
@@ -345,7 +298,7 @@ class Batch:
     @property
     def progress(self) -> dict[str, Any]:
         """What there is to say about the batch so far."""
-        return {"name": self.claim.name, "answered": self._counts.total(), **self._counts}
+        return self._score.progress(self.claim.name)
 
     def stop(self) -> None:
         """Leave the batch as it is, to be gone on with at the next start."""
@@ -354,7 +307,3 @@ class Batch:
             # From active/ it would be gone on with as well.
             with suppress(OSError):
                 self._spool.park(self.claim, self._worker.clock.wall())
-
-
-def _error_of(answer: dict[str, Any]) -> dict[str, Any]:
-    return {"line": answer["line"], "id": answer["id"], "status": answer["status"], "error": answer.get("error")}

@@ -13,7 +13,7 @@ from math import inf
 from typing import Literal
 
 from inboxd.daemon import names
-from inboxd.daemon.batch import NOT_DONE, UNANSWERED, Batch
+from inboxd.daemon.batch import Batch
 from inboxd.daemon.lines import Line
 from inboxd.daemon.names import Claim
 from inboxd.daemon.worker import Worker
@@ -78,8 +78,7 @@ class Posted(Batch):
             # Not read yet; it counts as begun here, and will be passed over there.
             line = Line(number, 0, b"")
             self._begun += 1
-            self._status.extend(bytes(max(number + 1 - len(self._status), 0)))
-            self._status[number] = NOT_DONE
+            self._score.pass_over(number)
         self._take_back(line, identifier)
         return "cancelled"
 
@@ -96,7 +95,7 @@ class Posted(Batch):
         return ("waiting", None) if due is None else ("deferred", due)
 
     def _settled(self, number: int) -> bool:
-        return number < len(self._status) and self._status[number] != UNANSWERED
+        return self._score.knows(number)
 
     def _held(self, number: int) -> Line | None:
         """Take a line that was read out of where it waits for its time or for room."""
