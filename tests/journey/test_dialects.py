@@ -177,6 +177,19 @@ def test_callback_says_which_field_is_wrong(body: Any, field: str, served: Serve
     assert reply.json["error"]
 
 
+def test_callback_delivers_what_the_provider_gave_and_never_asks_it_twice(served: Served) -> None:
+    with CountingServer() as provider, CountingServer() as client:
+        # The client is down at first: only its own half is done again.
+        said = {"provider": provider.url("/ok"), "callbackUrl": client.url("/flaky/hook?times=2")}
+        reply = deliver(served, said)
+        assert (reply.status, list(reply.json)) == (202, ["requestId"])
+        identifier = reply.json["requestId"]
+        wait_until(lambda: len(client.requests) == 3, "the third try of the callback")
+        assert json.loads(client.requests[-1].body) == {"requestId": identifier, "data": {"ok": True}}
+        assert len(provider.requests) == 1
+    assert len([line for line in served.log.splitlines() if identifier in line]) >= 4
+
+
 # -- work ---------------------------------------------------------------------------------------------------------
 
 

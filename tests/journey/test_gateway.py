@@ -243,6 +243,38 @@ def test_health_readiness_and_the_description_are_there(served: Served) -> None:
     ] * 5
 
 
+def test_metrics_are_told_in_the_format_of_prometheus(served: Served) -> None:
+    reply = served.ask("GET", "/metrics")
+    assert reply.headers["Content-Type"].startswith("text/plain; version=")
+    assert b"# TYPE inboxd_" in reply.body
+
+
+def test_children_of_what_came_over_http_may_not_call_private_addresses_either(tmp_path: Path) -> None:
+    with CountingServer() as server, Served(tmp_path, "private = false", more=named("named", server)) as served:
+        child = {"url": server.url("/ok", "127.0.0.1").replace("127.0.0.1", "127.0.0.2"), "attempts": 1}
+        served.post({"id": "parent", "url": server.url("/ok"), "then": [child]})
+        assert served.outcome("parent")["state"] == "done"
+        assert served.outcome("http-parent~1")["answer"]["error"]["kind"] == "blocked"
+
+
+def test_a_body_for_a_named_call_is_streamed_to_it(tmp_path: Path) -> None:
+    call = '[api.shop.calls.upload]\nmethod = "PUT"\npath = "/echo/{name}"\nfile = "${file}"\n'
+    with CountingServer() as server, Served(tmp_path, more=named("shop", server) + call) as served:
+        body = bytes(range(256)) * 2000
+        reply = served.ask("POST", "/jobs?call=shop.upload&name=photo", data=body)
+        assert reply.status == 202
+        assert served.outcome(reply.json["id"])["state"] == "done"
+        (seen,) = server.requests
+        assert (seen.path, seen.body) == ("/echo/photo", body)
+        assert not served.files("inbox")
+        wrong = served.ask("POST", "/jobs?call=shop.uplaod&name=photo", data=b"x")
+        assert (wrong.status, 'did you mean "upload"' in wrong.json["error"]) == (400, True)
+
+
+def named(name: str, server: CountingServer) -> str:
+    return f'[api.{name}]\nbase_url = "{server.url("")}"\n'
+
+
 def test_what_came_over_http_may_not_call_private_addresses_unless_told(tmp_path: Path) -> None:
     with CountingServer() as server, Served(tmp_path, "private = false") as served:
         shared = served.post(*[{"url": server.url("/ok"), "attempts": 1} for _ in range(2)]).json["ids"]

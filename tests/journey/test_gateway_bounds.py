@@ -150,7 +150,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
         (tmp_path / "inboxd.toml").write_text(f'[gateway]\nenabled = true\nlisten = "127.0.0.1:{port}"\n')
         done = inboxd("run", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"inboxd: gateway: 127.0.0.1:{port}: Address already in use")
+    assert f"inboxd: gateway: 127.0.0.1:{port}: Address already in use" in done.stderr.splitlines()
 
 
 def test_tls_is_spoken_when_the_config_names_a_certificate(tmp_path: Path) -> None:
@@ -177,6 +177,20 @@ def test_a_flood_is_answered_or_refused_and_every_accepted_job_has_its_answer(tm
         answered = {line["id"] for name in batches for line in served.batch(name)}
     assert set(accepted) <= answered
     assert accepted
+
+
+def test_posts_for_an_api_without_room_hold_up_nobody_elses(tmp_path: Path) -> None:
+    """What shares a file is parked as a single job would be; else it would fill all places for open batches."""
+    with CountingServer() as closed, CountingServer() as other:
+        more = f'window = 40\n[api.closed]\nbase_url = "{closed.url("")}"\nrate = "1/m"\n'
+        with Served(tmp_path, more=more) as served:
+            for _ in range(30):
+                served.post(*[{"url": closed.url(f"/ok?{number}")} for number in range(10)])
+            wait_until(lambda: not served.files("inbox"), "all to be claimed")
+            posted = served.post(*[{"url": other.url("/ok")} for _ in range(5)])
+            assert {served.outcome(one)["state"] for one in posted.json["ids"]} == {"done"}
+            # Two lanes of files in a window of 40 and lists of 10: a handful is open, the rest lies in deferred/.
+            assert len([name for name in served.files("deferred") if name.endswith(".jsonl")]) > 20
 
 
 def idle(served: Served) -> bool:
