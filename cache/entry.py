@@ -7,10 +7,9 @@ A file cannot hold a credential: secret headers and the URL's secrets are droppe
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import isfinite
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from inboxd.cache.key import URL_HEADERS, is_secret, redact
 
@@ -25,16 +24,14 @@ _SEAL_BYTES = len(_OPENING) + 64 + len(_CLOSING)
 _CONDITIONS = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(NamedTuple):
     """A body in a file of its own: its length in bytes and its SHA-256 in hexadecimal."""
 
     size: int
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An answer and its time: served from `stored_at` until before `expires_at` (seconds since the epoch, UTC).
 
     `request` is what was asked (`api`, `method`, `url`), for people who look; the key is what decides. The body is
@@ -80,7 +77,7 @@ class Entry:
             if not lower.startswith("content-") and lower != "transfer-encoding":
                 kept.pop(mine.get(lower, name), None)
                 kept[name] = value
-        return replace(self, stored_at=stored_at, expires_at=expires_at, headers=kept)
+        return self._replace(stored_at=stored_at, expires_at=expires_at, headers=kept)
 
     def to_json(self, key: str = "") -> bytes:
         """Return the file's bytes, in which only a body of UTF-8 has a place.

@@ -8,7 +8,6 @@ Nothing is synced: a power cut may lose or tear a file, its seal tells, and the 
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from itertools import count
@@ -53,7 +52,7 @@ class Store:
         if entry.side is None:
             return entry
         body = self.body(key, entry.side)
-        return None if body is None else replace(entry, body=body, side=None)
+        return None if body is None else entry._replace(body=body, side=None)
 
     def find(self, key: str, now: float) -> Entry | None:
         """Return the entry, also a stale one, but none from the future; a body in a side file stays there.
@@ -119,7 +118,7 @@ class Store:
         used, aside = entry.stored_at, self._path(key, ".body")
         if entry.side is None and not _fits(entry.body):
             data = entry.body
-            entry = replace(entry, body=b"", side=Side(len(data), sha256(data).hexdigest()))
+            entry = entry._replace(body=b"", side=Side(len(data), sha256(data).hexdigest()))
             files.appear(aside, used, until, partial(files.write_all, data=data))
         elif body is not None:
             files.appear(aside, used, until, partial(files.copy, body))

@@ -141,7 +141,7 @@ class Known:
         if response.side is None:
             self._store.put(task.cache_key or "", entry, keep=_keep(entry, rule))
             return
-        entry = dataclasses.replace(entry, side=Side(response.size, response.sha256 or ""))
+        entry = entry._replace(side=Side(response.size, response.sha256 or ""))
         # The side file is open for writing only; a disk that cannot read it back just keeps nothing.
         with suppress(OSError), open(response.side.name, "rb") as body:
             self._store.put(task.cache_key or "", entry, body, keep=_keep(entry, rule))

@@ -23,8 +23,16 @@ times = st.floats(allow_nan=False, allow_infinity=False)
 # Digits alone, which name no secret: what is one is not written.
 texts = st.dictionaries(st.text(max_size=9, alphabet="0123"), st.text(max_size=9), max_size=3)
 bodies = st.text().map(str.encode)
-entries = st.builds(Entry, times, times, texts, st.integers(100, 599), texts, bodies, varied=st.text()) | st.builds(
-    Entry, times, times, texts, st.integers(100, 599), texts, side=st.builds(Side, st.integers(0), st.text())
+entries = st.builds(Entry, times, times, texts, st.integers(100, 599), texts, bodies, st.none(), st.text()) | st.builds(
+    Entry,
+    times,
+    times,
+    texts,
+    st.integers(100, 599),
+    texts,
+    st.just(b""),
+    st.builds(Side, st.integers(0), st.text()),
+    st.just(""),
 )
 
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -148,9 +147,9 @@ def test_a_body_comes_out_of_a_file_and_goes_into_one(store: Store, tmp_path: Pa
     (tmp_path / "body").write_bytes(b"x" * 3_000_000)
     side = Side(3_000_000, sha256(b"x" * 3_000_000).hexdigest())
     with (tmp_path / "body").open("rb") as body:
-        assert store.put(KEY, replace(entry(b""), side=side), body)
+        assert store.put(KEY, entry(b"")._replace(side=side), body)
     found, out = store.find(KEY, NOW), BytesIO()
-    assert found == replace(entry(b""), side=side)
+    assert found == entry(b"")._replace(side=side)
     assert store.copy_body(KEY, side, out)
     assert out.getvalue() == b"x" * 3_000_000
 
