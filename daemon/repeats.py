@@ -18,7 +18,7 @@ from typing import Any
 
 from inboxd.cache.entry import Entry
 from inboxd.cache.store import Store
-from inboxd.daemon.names import Claim
+from inboxd.daemon.names import Claim, is_posted
 from inboxd.jobs.result import Answer
 
 # Ids on their way that are remembered; of more, a second job may be called as well.
@@ -50,12 +50,12 @@ class Repeats:
         self._store = Store(folder)
         self._note = note
         self._lock = threading.Lock()
-        # By id: the token of the one on its way, and the files of those that wait for its answer.
+        # By key: the token of the one on its way, and the files of those that wait for its answer.
         self._under_way: dict[str, tuple[str, set[str]]] = {}
 
     def known(self, identifier: str, claim: Claim, now: float) -> Repeated | None:
         """Give the answer to a job of a known id, unless what is known is its own answer, which a crash has undone."""
-        entry = self._store.get(_key(identifier), now) if self.window else None
+        entry = self._store.get(_key(identifier, claim), now) if self.window else None
         if entry is None:
             return None
         answer: dict[str, Any] = json.loads(entry.body)
@@ -67,28 +67,28 @@ class Repeats:
 
     def begin(self, identifier: str, claim: Claim) -> bool:
         """Say whether a job may be called; if not, `note` is told when the one of its id on its way has ended."""
+        key = _key(identifier, claim)
         with self._lock:
-            token, waiting = self._under_way.get(identifier, (claim.token, set()))
+            token, waiting = self._under_way.get(key, (claim.token, set()))
             if token != claim.token:
                 waiting.add(claim.filename)
                 return False
             if self.window and len(self._under_way) < UNDER_WAY:
-                self._under_way[identifier] = (token, waiting)
+                self._under_way[key] = (token, waiting)
             return True
 
-    def put(self, identifier: str, answer: bytes, now: float) -> None:
+    def put(self, identifier: str, claim: Claim, answer: bytes, now: float) -> None:
         """Remember the answer of a job that was done."""
-        name = json.loads(answer)["name"]
-        self._store.put(
-            _key(identifier), Entry(now, now + self.window, {"id": identifier, "name": name}, 0, {}, answer)
-        )
+        about = {"id": identifier, "name": claim.name}
+        self._store.put(_key(identifier, claim), Entry(now, now + self.window, about, 0, {}, answer))
 
-    def end(self, identifier: str, token: str) -> None:
+    def end(self, identifier: str, claim: Claim) -> None:
         """Let those go on that waited for a job, which has ended."""
+        key = _key(identifier, claim)
         with self._lock:
-            if self._under_way.get(identifier, ("", set()))[0] != token:
+            if self._under_way.get(key, ("", set()))[0] != claim.token:
                 return
-            waiting = self._under_way.pop(identifier)[1]
+            waiting = self._under_way.pop(key)[1]
         for filename in waiting:
             self._note(filename)
 
@@ -105,7 +105,7 @@ class Remembered:
     def stage(self, answer: bytes) -> list[str]:
         """Remember the answer, if the job was done; a power cut may take that, and then it is called again."""
         if self.answer.ok:
-            self.repeats.put(self.answer.id, answer, self.now)
+            self.repeats.put(self.answer.id, self.claim, answer, self.now)
         return []
 
     def publish(self) -> None:
@@ -113,8 +113,10 @@ class Remembered:
 
     def settled(self) -> None:
         """Let others of the same id go on."""
-        self.repeats.end(self.answer.id, self.claim.token)
+        self.repeats.end(self.answer.id, self.claim)
 
 
-def _key(identifier: str) -> str:
-    return hashlib.sha256(f"id {identifier}".encode()).hexdigest()
+def _key(identifier: str, claim: Claim) -> str:
+    """Give what an id is known by: those of jobs that came over HTTP, which anybody may choose, are apart."""
+    whose = "http" if is_posted(claim.name) else "file"
+    return hashlib.sha256(f"{whose} {identifier}".encode()).hexdigest()

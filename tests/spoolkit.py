@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -185,6 +186,8 @@ class HandClient:
     refuse: BaseException | None = None
     # By lane: how many more jobs it says it could hold.
     rooms: dict[str, int] = field(default_factory=dict)
+    # When the last answer came (wall time): each a second after the one before, and all before now, as tokens are made.
+    last: float = field(default_factory=lambda: time.time() - 3600)
     apis: Apis = field(default_factory=Apis)
 
     @property
@@ -207,6 +210,7 @@ class HandClient:
     ) -> None:
         self.asked.remove(asked)
         done = status == "done"
+        self.last += 1
         response = Response(200 if done else 404, {"Content-Type": "application/json", **headers}, body, size=len(body))
         asked.future.set_result(
             Answer(
@@ -215,6 +219,7 @@ class HandClient:
                 response=response,
                 attempts=[{"at": "2026-11-22T08:00:00.000Z", "ms": 1.0}] * attempts,
                 received=asked.errand.received or 0.0,
+                finished=self.last,
                 error=None if done else Problem("client", "the server answered 404"),
             )
         )

@@ -221,6 +221,18 @@ def test_an_id_is_known_for_the_length_of_the_window(bench: Bench) -> None:
     assert asked(bench) == {"c"}
 
 
+def test_who_asks_over_http_does_not_get_what_others_were_answered(bench: Bench) -> None:
+    """Ids can be guessed, and so can names."""
+    drop(bench, "a", id="x")
+    answer(bench, "a")
+    drop(bench, "http-b", id="x")
+    assert asked(bench) == {"http-b"}
+    drop(bench, "c")
+    answer(bench, "c", "failed")
+    drop(bench, "http-d", after=["c"])
+    assert bench.read("outbox", "http-d.json")["error"]["message"] == "c, which it waited for, ended as failed"
+
+
 def test_with_no_window_every_job_is_called(tmp_path: Path) -> None:
     bench = Bench(tmp_path, remember=0.0)
     drop(bench, "a", id="x")
