@@ -108,6 +108,8 @@ class House:
         self.inflight.open(workers_for(self._threads))
         self.outbox = Outbox(spool, hopeless=self._hopeless)
         self.crew = self._crew()
+        files = Files(fsync=config.fsync == "group")
+        self.queues = Queues(spool.folder("queues"), config.queues, clock=clock, files=files)
         self.client = self._client()
         self.crew.tallies = self.client.queue.tallies
         self._restore_lanes()
@@ -146,9 +148,6 @@ class House:
         )
         self.outbox.start()
         self.intake.start()
-        self.queues = Queues(
-            spool.folder("queues"), config.queues, clock=clock, files=Files(fsync=config.fsync == "group")
-        )
         self._open_gateway(worker)
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
 
@@ -178,6 +177,7 @@ class House:
             private=config.private,
             handlers=config.handlers,
             stores=config.store,
+            queues=self.queues,
             max_body=config.max_body,
             inline=config.inline,
             clock=self.clock,
@@ -303,6 +303,7 @@ class House:
             self._reload()
         with contextlib.suppress(OSError):
             self.ties.after.turn(now)
+            self.queues.turn(now)
         self.rounds.turn(now)
 
     def _restore_lanes(self) -> None:
@@ -333,7 +334,6 @@ class House:
         log.info("stopping", extra={"fields": {"running": self.client.queue.running}})
         if self.gateway is not None:
             self.gateway.stop()
-        self.queues.close()
         self.intake.stop()
         self.crew.stop(self.config.drain)
         until = self.clock.mono() + self.config.drain
@@ -342,6 +342,7 @@ class House:
         self.intake.give_back()
         self.outbox.stop()
         self.intake.batches.stop()
+        self.queues.close()
         if self.spool.is_ours():
             self.rounds.write(self.clock.wall())
             with contextlib.suppress(OSError):

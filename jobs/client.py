@@ -22,15 +22,17 @@ from inboxd.cache.store import Store
 from inboxd.jobs.api import Api, Apis, Policy
 from inboxd.jobs.caching import Caching
 from inboxd.jobs.clock import Clock
-from inboxd.jobs.exchange import Redirected
+from inboxd.jobs.exchange import Call, Redirected
 from inboxd.jobs.faults import BadResponse, Blocked, Fault, Internal, Interrupted, Invalid
-from inboxd.jobs.handlers import Handler, Handlers
+from inboxd.jobs.handlers import Handler, Handlers, Work
 from inboxd.jobs.ids import uuid7
 from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.lane import Lane, RetryLater
 from inboxd.jobs.lanes import LaneQueue
 from inboxd.jobs.marks import Marks, NoMarks
 from inboxd.jobs.put import Bucket
+from inboxd.jobs.queuejobs import Deed, QueueJobs
+from inboxd.jobs.queues import Queues
 from inboxd.jobs.result import Answer, Attempt, Problem
 from inboxd.jobs.rotation import workers_for
 from inboxd.jobs.sender import Sender
@@ -55,7 +57,7 @@ class ApiClient:
     (a third more stand by for the others), `window` how many jobs are held in memory before `submit` waits or raises
     LaneFull (0: no bound), `cache` the cache or its folder, `secrets` the path of the secrets file, `allow` patterns of
     hosts that may be called, `handlers` functions for jobs that say `do` (or a `Handler`, for processes), `stores`
-    those that `put` may write to. In a `with` block it waits for all answers at the end.
+    those that `put` may write to, `queues` those of messages. In a `with` block it waits for all answers at the end.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ApiClient:
         private: bool = True,
         handlers: Mapping[str, Handler | Callable[..., Any]] | None = None,
         stores: Mapping[str, Bucket] | None = None,
+        queues: Queues | None = None,
         max_body: int = 64 * 1024 * 1024,
         inline: int | None = None,
         clock: Clock | None = None,
@@ -83,6 +86,7 @@ class ApiClient:
         self.clock = clock or Clock()
         self._vault = Vault(secrets)
         self._handlers = Handlers(handlers or {}, stores or {}, policy, self._vault)
+        self._queue_jobs = QueueJobs(queues, policy)
         self._wires = Wires(self.apis, allow=allow, private=private, vault=self._vault)
         inline = max_body if inline is None else inline
         self._sender = Sender(self._wires, self.clock, max_body=max_body, inline=inline)
@@ -111,7 +115,7 @@ class ApiClient:
         try:
             parsed = job if isinstance(job, Job) else alone(parse_object(dict(job)))
             request_id = errand.id or parsed.id or request_id
-            parsed, api, call = (self._wires if parsed.do is None else self._handlers).call_of(parsed, request_id)
+            parsed, api, call = self._call_of(parsed, request_id, errand.token)
         except (Invalid, Blocked) as fault:
             why, received = Problem(fault.kind, fault.message), errand.received or now
             future.set_result(Answer(request_id, "rejected", received=received, finished=now, error=why))
@@ -120,6 +124,11 @@ class ApiClient:
         task.spacing = self.apis.spacings.get(parsed.call) if parsed.call is not None else None
         self._take_in(task)
         return future
+
+    def _call_of(self, job: Job, request_id: str, token: str) -> tuple[Job, Api, Call | Work | Deed]:
+        if job.queue is not None:
+            return self._queue_jobs.call_of(job, token)
+        return (self._wires if job.do is None else self._handlers).call_of(job, request_id)
 
     def _take_in(self, task: Task) -> None:
         mono = self.clock.mono()

@@ -21,6 +21,7 @@
         ├── Invalid          `invalid`    the job itself is wrong
         ├── Cancelled        `cancelled`  somebody took the job back
         ├── HandlerFailed    `handler`    a handler's function raised any other exception
+        ├── QueueRefused     `queue`      a queue of messages does not do it
         ├── Crashed          `crashed`    the process that ran a handler's function died
         ├── Poisoned         `poisoned`   the daemon crashed too often in the middle of it
         ├── Interrupted      `interrupted` stopped before the call had ended
@@ -136,6 +137,12 @@ class HandlerFailed(Permanent):
     """A handler's function raised an exception; with the same arguments it would do so again."""
 
     kind = "handler"
+
+
+class QueueRefused(Permanent):
+    """A queue does not do what was asked: a message is not leased to who asks, or too many are."""
+
+    kind = "queue"
 
 
 class Crashed(Permanent):

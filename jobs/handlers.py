@@ -100,6 +100,11 @@ class Work:
     id: str
     runner: Runner
 
+    @property
+    def request(self) -> dict[str, str]:
+        """What the job asks for, as its answer tells it."""
+        return {"do": self.name}
+
     def perform(self, attempt: int, bounds: Bounds, open_file: Callable[[str], BinaryIO]) -> Response:
         """Make attempt number `attempt`; raises a Fault, or the OSError of a disk that has no room for the body."""
         try:

@@ -28,20 +28,19 @@ from pydantic import (
 from inboxd.jobs.cacherule import CacheField
 from inboxd.jobs.faults import Invalid, Reprocess
 from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Method, Pairs, Url
-from inboxd.jobs.findings import JSON, Finding, findings
+from inboxd.jobs.findings import JSON, findings
 from inboxd.jobs.followers import CallbackField, Followers, Names, Tree, check_first
+from inboxd.jobs.queuefields import QueueFields
 from inboxd.jobs.template import checked_expression, secrets
 from inboxd.jobs.units import Duration, Statuses
 
 Body = Literal["json", "form", "text", "base64", "file", "multipart"]
 BODIES: tuple[Body, ...] = get_args(Body)
 # What a job may ask for; each asks for one thing.
-KINDS = ("url", "call", "do")
+KINDS = ("url", "call", "do", "queue")
 _NOT_FOR_JOBS = "${secret:…} is for the config; a job names a call, or a URL of an API, which has its credentials"
 _NOTHING_ASKED = f"one of the keys {', '.join(KINDS[:-1])} and {KINDS[-1]} is missing"
 HANDLER_NAME = r"^[^\s~]{1,200}$"
-# Words of the format that a later version will understand; told apart from a slip of the pen.
-PLANNED = frozenset({"queue", "publish"})
 
 _MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -118,8 +117,8 @@ class Trace(BaseModel):
     attempts: Annotated[list[dict[str, Any]], AfterValidator(_writable)] = []
 
 
-class Job(BaseModel):
-    """One thing to be done: a `url` or a named `call` over HTTP, or what a handler is to `do`; all else is optional."""
+class Job(QueueFields):
+    """One thing to be done: a `url` or a named `call` over HTTP, what a handler is to `do`, a deed with a `queue`."""
 
     model_config = ConfigDict(
         **_MODEL, title="inboxd job", json_schema_extra={"oneOf": [{"required": [kind]} for kind in KINDS]}
@@ -170,10 +169,11 @@ class Job(BaseModel):
             raise ValueError(f"expected one of them, found {' and '.join(kinds)}" if kinds else _NOTHING_ASKED)
         if self.call is not None:
             self._leaves_to_the_call()
-        elif self.do is not None:
+        elif self.do is not None or self.queue is not None:
             self._is_no_call()
-        elif self.arguments is not None:
+        if self.arguments is not None and self.call is None and self.do is None:
             raise ValueError("with: expected only beside call or do, whose arguments it holds")
+        self.check_queue()
         if len(self._bodies) > 1:
             raise ValueError(f"expected at most one body, found {' and '.join(self._bodies)}")
         if self.method is not None and self.method.upper() in {"CONNECT", "TRACE"}:
@@ -187,8 +187,9 @@ class Job(BaseModel):
 
     def _is_no_call(self) -> None:
         for key in ("method", "query", "headers", "ok", "cache", *BODIES):
-            if key != "file" and ("json_body" if key == "json" else key) in self.model_fields_set:
-                raise ValueError(f'{key}: belongs to a call over HTTP; the arguments of a handler stand in "with"')
+            if (key != "file" or self.do is None) and ("json_body" if key == "json" else key) in self.model_fields_set:
+                told = 'the arguments of a handler stand in "with"' if self.do is not None else "a queue has none"
+                raise ValueError(f"{key}: belongs to a call over HTTP; {told}")
 
     @cached_property
     def _bodies(self) -> list[Body]:
@@ -258,7 +259,7 @@ def parse_object(value: Any) -> Job:
     try:
         job = Job.model_validate(value)
     except ValidationError as error:
-        told = [_sentence(finding) for finding in findings(error, value, Job)]
+        told = [str(finding) for finding in findings(error, value, Job)]
         if not any(kind in value for kind in KINDS):
             told = list(dict.fromkeys([_NOTHING_ASKED, *told]))
         raise Invalid(". ".join(told)) from None
@@ -288,9 +289,3 @@ def _no_constant(name: str) -> NoReturn:
 
 # Made once: json.loads would build it for every job.
 _STRICT = json.JSONDecoder(object_pairs_hook=_without_doubles, parse_constant=_no_constant, parse_float=_finite)
-
-
-def _sentence(finding: Finding) -> str:
-    if len(finding.steps) == 1 and finding.steps[0] in PLANNED:
-        return f"{finding.steps[0]}: not supported by this version"
-    return str(finding)

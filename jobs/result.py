@@ -268,7 +268,10 @@ def answer_schema() -> dict[str, Any]:
             "repeats": text,
             "status": {"enum": list(get_args(Status))},
             "api": text,
-            "request": {"type": "object", "properties": {"method": text, "url": text, "do": text}},
+            "request": {
+                "type": "object",
+                "properties": {"method": text, "url": text, "do": text, "queue": text, "deed": text},
+            },
             "response": {"type": "object", "properties": {"status": count, "headers": headers, **body}},
             "value": {},
             "cache": {"enum": list(get_args(CacheUse))},

@@ -12,6 +12,7 @@ from inboxd.jobs.exchange import Redirected, exchange
 from inboxd.jobs.faults import Again, Fault
 from inboxd.jobs.handlers import Work
 from inboxd.jobs.lane import Lane
+from inboxd.jobs.queuejobs import Deed
 from inboxd.jobs.result import Attempt, Response
 from inboxd.jobs.task import Task
 from inboxd.jobs.transport import Bounds
@@ -51,7 +52,7 @@ class Sender:
 
     def _make(self, task: Task, bounds: Bounds, now: float) -> Response | Redirected:
         """Make the call, over the wire or of a handler's function."""
-        if isinstance(task.call, Work):
+        if isinstance(task.call, Work | Deed):
             return task.call.perform(len(task.attempts) + 1, bounds, task.errand.open_file)
         session = self.wires.session(task.api, public=task.errand.public)
         send = exchange if task.call.credentials is None else trusted_exchange

@@ -19,6 +19,7 @@ from inboxd.jobs.exchange import Call
 from inboxd.jobs.faults import Fault, Reprocess
 from inboxd.jobs.handlers import Work
 from inboxd.jobs.job import Job
+from inboxd.jobs.queuejobs import Deed
 from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem, Response, Status
 from inboxd.jobs.spacing import Spacing
 from inboxd.jobs.units import statuses
@@ -80,7 +81,7 @@ class Task:
     job: Job
     id: str
     api: Api
-    call: Call | Work
+    call: Call | Work | Deed
     future: Future[Answer]
     errand: Errand
     received_wall: float
@@ -119,7 +120,7 @@ class Task:
         job: Job,
         request_id: str,
         api: Api,
-        call: Call | Work,
+        call: Call | Work | Deed,
         future: Future[Answer],
         errand: Errand,
         now: float,
@@ -177,8 +178,8 @@ class Task:
     @property
     def request(self) -> dict[str, str]:
         """What the job asks for, as its answer tells it."""
-        if isinstance(self.call, Work):
-            return {"do": self.call.name}
+        if isinstance(self.call, Work | Deed):
+            return self.call.request
         return {"method": self.call.method, "url": self.call.shown}
 
     def answer(

@@ -124,7 +124,7 @@ def test_a_call_that_cannot_be_made_is_told(job: dict[str, Any], why: str) -> No
         ({"call": "shop.ping", "with": []}, "with: found an array; expected an object"),
         ({"call": "shop ping"}, "call: "),
         ({"call": "shop.ping", "select": "a["}, "select: 'a[' is not a JMESPath expression"),
-        ({}, "one of the keys url, call and do is missing"),
+        ({}, "one of the keys url, call, do and queue is missing"),
     ],
 )
 def test_a_job_leaves_the_request_to_its_call(job: dict[str, Any], why: str) -> None:

@@ -154,7 +154,7 @@ def test_a_gap_that_comes_to_nothing_good_ends_its_child_only(spec: dict[str, An
     ("job", "told"),
     [
         ({"then": LEAF}, "then: expected a list of jobs"),
-        ({"then": [{"json": 1}]}, "then.0: one of the keys url and call is missing"),
+        ({"then": [{"json": 1}]}, "then.0: one of the keys url, call, do and queue is missing"),
         ({"then": [{"ulr": URL}]}, 'then.0: ulr: unknown key; did you mean "url"?'),
         ({"then": [{**LEAF, "ur": 1}]}, 'then.0: ur: unknown key; did you mean "url"?'),
         ({"then": [LEAF, {**LEAF, "retries": "${parent.json}"}]}, "then.1: retries: unknown key"),
