@@ -51,15 +51,14 @@ class Ties:
             return None
         may_go_on = partial(self._repeats.begin, job.id, claim)
         # One that is dropped again after it failed, or that waited between two attempts, is the first one itself.
-        if job.trace is None:
-            known = self._repeats.known(job.id, claim, now)
-            if known is not None:
-                known.received = errand.received or now
-                return known
-            if not may_go_on():
-                self._park(claim, errand, now + LOOK_AGAIN, "the first of its id", may_go_on)
-        may_go_on()
-        return None
+        if not may_go_on() and job.trace is None:
+            self._park(claim, errand, now + LOOK_AGAIN, "the first of its id", may_go_on)
+        # Not looked for before, nor as of the beginning of this turn: the first may have ended since.
+        known = self._repeats.known(job.id, claim, self._clock.wall()) if job.trace is None else None
+        if known is not None:
+            self._repeats.end(job.id, claim)
+            known.received = errand.received or now
+        return known
 
     def _follow(self, claim: Claim, job: Job, errand: Errand, now: float) -> Answer | None:
         received = errand.received or now

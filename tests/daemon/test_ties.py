@@ -203,6 +203,17 @@ def test_while_the_first_is_on_its_way_the_second_waits_for_it(bench: Bench) -> 
     assert ends(bench) == {"a": "done", "b": "done"}
 
 
+def test_a_first_one_that_ended_since_the_turn_began_is_known(bench: Bench) -> None:
+    """The intake takes many jobs in one turn, and goes by one time meanwhile."""
+    drop(bench, "a", id="x")
+    began = bench.clock.wall()
+    bench.clock.advance(1)
+    answer(bench, "a")
+    bench.worker.take(bench.claim("b.json", json.dumps({"id": "x", "url": f"{URL}/b"})), began)
+    bench.outbox.commit()
+    assert ends(bench) == {"a": "done", "b": "done"}
+
+
 def test_a_job_whose_id_did_not_end_well_is_called(bench: Bench) -> None:
     drop(bench, "a", id="x")
     drop(bench, "b", id="x")
