@@ -150,8 +150,8 @@ def work(jobs: Jobs, queues: QueueDesks) -> Table:
             seconds = duration(delay)
         except ValueError:
             raise Refused(400, "You must specify a delay, such as 1s or 2m.", field="delay") from None
-        if jobs.has_call(name):
-            identifier = await jobs.post_one({"id": uuid7(), "call": name, "delay": seconds})
+        if (key := jobs.key_of(name)) is not None:
+            identifier = await jobs.post_one({"id": uuid7(), key: name, "delay": seconds})
         else:
             (identifier,) = await (await queues.made("work")).publish([Draft({"name": name}, delay=seconds)])
         return json_response({"id": identifier}, 201)

@@ -36,7 +36,7 @@ class Apps:
         self._jobs = Jobs(
             desk,
             inside.spool,
-            lambda: inside.worker.client.apis,
+            inside.worker.client,
             max_job=config.max_job,
             max_request=config.gateway.max_request,
         )

@@ -14,7 +14,6 @@ import re
 import secrets
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -38,8 +37,8 @@ from inboxd.daemon.gateway_http import (
 from inboxd.daemon.lines import is_array, of_array
 from inboxd.daemon.postbox import Letter, number_lines
 from inboxd.daemon.spool import Spool
-from inboxd.jobs.api import Api, Apis
-from inboxd.jobs.calls import find, placed
+from inboxd.jobs.api import Api
+from inboxd.jobs.client import ApiClient
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.ids import uuid7
 from inboxd.jobs.job import Job, load, parse_object
@@ -53,12 +52,12 @@ _ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class Jobs:
-    """The routes. `apis` gives the APIs of the moment; bounds are in bytes."""
+    """The routes. Bounds are in bytes."""
 
-    def __init__(self, desk: Desk, spool: Spool, apis: Callable[[], Apis], *, max_job: int, max_request: int) -> None:
+    def __init__(self, desk: Desk, spool: Spool, client: ApiClient, *, max_job: int, max_request: int) -> None:
         self._desk = desk
         self._spool = spool
-        self._apis = apis
+        self._client = client
         self._max_job = max_job
         self._max_request = max_request
         self.table: Table = {
@@ -83,13 +82,9 @@ class Jobs:
         await self._desk.post([letter])
         return letter.id
 
-    def has_call(self, name: str) -> bool:
-        """Tell whether there is a named call of that name."""
-        try:
-            find(name, self._apis())
-        except Invalid:
-            return False
-        return True
+    def key_of(self, name: str) -> str | None:
+        """Say by which key a job asks for the call or the handler of that name; None when there is none."""
+        return self._client.key_of(name)
 
     # -- POST /jobs -------------------------------------------------------------------------------------------
 
@@ -160,7 +155,7 @@ class Jobs:
 
         Gives it as the plain job that will be called, and its API; raises Invalid. `own` is the file that came with it.
         """
-        job, api = placed(parse_object(load(body)), self._apis())
+        job, api = self._client.place(parse_object(load(body)))
         if job.trace is not None:
             raise Invalid("trace: is written by the daemon only; leave it out")
         if any(name != own for name in job.attachments):
@@ -174,7 +169,12 @@ class Jobs:
         place = names.of_posted(identifier)
         # Nobody can name the attachment of somebody else's job, for nobody can guess its name.
         filename = f"{place}.{secrets.token_hex(8)}.body"
-        job = {"id": identifier, "call": given.pop("call"), "with": {**given, "file": filename}}
+        name = given.pop("call")
+        job: dict[str, Any] = {"id": identifier}
+        if self._client.key_of(name) == "do":
+            job |= {"do": name, "file": filename} | ({"with": given} if given else {})
+        else:
+            job |= {"call": name, "with": {**given, "file": filename}}
         line = orjson.dumps(job)
         self._placed(line, own=filename)
         path = self._spool.staging(filename, ".upload")

@@ -26,6 +26,7 @@ from inboxd.daemon.posted import Taken
 from inboxd.daemon.settlement import PART
 from inboxd.daemon.spool import Spool
 from inboxd.daemon.worker import UnderWay, Worker
+from inboxd.jobs.faults import Invalid
 from inboxd.jobs.result import isotime
 
 # What can be a job's name or a file's in the outbox; nothing that leads out of the folder, and nothing hidden.
@@ -143,8 +144,11 @@ class Whereabouts:
 
     def _under_way(self, identifier: str, under_way: UnderWay) -> Found:
         name = under_way.claim.name
-        job = under_way.job
-        api = job.call.rpartition(".")[0] if job.call else self._worker.client.apis.of(job.url).name
+        try:
+            api = self._worker.client.place(under_way.job)[1].name
+        except Invalid:
+            # The config has changed since.
+            api = ""
         if under_way.future.running():
             return Found(identifier, name, "running", "is being called, or waits to be called again", api=api)
         return Found(identifier, name, "waiting", self.lane_in_words(api), api=api)

@@ -21,6 +21,7 @@ from ratelimit import RateLimitException
 from inboxd.cache.store import Store
 from inboxd.jobs.api import Api, Apis, Policy
 from inboxd.jobs.caching import Caching
+from inboxd.jobs.calls import placed
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.exchange import Call, Redirected
 from inboxd.jobs.faults import BadResponse, Blocked, Fault, Internal, Interrupted, Invalid
@@ -129,6 +130,19 @@ class ApiClient:
         if job.queue is not None:
             return self._queue_jobs.call_of(job, token)
         return (self._wires if job.do is None else self._handlers).call_of(job, request_id)
+
+    def place(self, job: Job) -> tuple[Job, Api]:
+        """Give a job as it would be called, and whose lane it would wait in, without taking it; raises Invalid."""
+        if job.do is None and job.queue is None:
+            return placed(job, self.apis)
+        return self._call_of(job, "", "")[:2]
+
+    def key_of(self, name: str) -> str | None:
+        """Say by which key a job asks for what is called so: a named `call`, or a handler, `do`; None for neither."""
+        owner, _, call = name.rpartition(".")
+        if owner in self.apis.named and call in self.apis.named[owner].calls:
+            return "call"
+        return "do" if self._handlers.has(name) else None
 
     def _take_in(self, task: Task) -> None:
         mono = self.clock.mono()

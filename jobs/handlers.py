@@ -222,6 +222,10 @@ class Handlers:
         runner.check(arguments, with_file=job.file is not None)
         return job, api, Work(name, arguments, job.file, request_id, runner)
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is a handler of that name."""
+        return name in self._known or name in entry_points(group=ENTRY_POINTS).names
+
     def lane(self, name: str) -> Api | None:
         """Give what stands for a handler by the name of its lane."""
         known = self._known.get(name.removeprefix(LANE)) if name.startswith(LANE) else None

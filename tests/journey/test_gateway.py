@@ -271,6 +271,22 @@ def test_a_body_for_a_named_call_is_streamed_to_it(tmp_path: Path) -> None:
         assert (wrong.status, 'did you mean "upload"' in wrong.json["error"]) == (400, True)
 
 
+HANDLERS = '[handlers]\ntext = "tests.handlerkit:text"\nsize_of = "tests.handlerkit:size_of"\n'
+
+
+def test_handlers_are_asked_for_over_http_too(tmp_path: Path) -> None:
+    with Served(tmp_path, more=HANDLERS, ports="[gateway.ports]\nwork = 0\n") as served:
+        job = served.post({"do": "text", "with": {"of": "hello"}}).json["id"]
+        body = served.ask("POST", "/jobs?call=size_of&unit=2", data=10 * b"x").json["id"]
+        work = served.ask("POST", "/work", dialect="work", data={"name": "text", "delay": "0s"}).json["id"]
+        answers = [served.outcome(one)["answer"]["response"] for one in (job, work)]
+        assert [answer["text"] for answer in answers] == ["hello", "ä"]
+        # What comes in a query is text, and this function wants a number: its own error, told as its own.
+        assert served.outcome(body)["answer"]["error"]["kind"] == "handler"
+        wrong = served.post({"do": "txet"})
+        assert (wrong.status, 'did you mean "text"' in wrong.json["error"]) == (400, True)
+
+
 def named(name: str, server: CountingServer) -> str:
     return f'[api.{name}]\nbase_url = "{server.url("")}"\n'
 
