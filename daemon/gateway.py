@@ -18,7 +18,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from inboxd.daemon import gateway_sockets
-from inboxd.daemon.desk import Desk, Refused
+from inboxd.daemon.desk import Desk
 from inboxd.daemon.gateway_app import PAGES, Apps
 from inboxd.daemon.gateway_door import Door, Guarded, names_of
 from inboxd.daemon.gateway_wire import BoundedProtocol
@@ -33,8 +33,6 @@ log = logging.getLogger("inboxd.gateway")
 # Seconds that answers under way get when everything stops; long polls end at once.
 GRACE = 3
 KEEP_ALIVE = 30
-# Seconds between two looks at the queues.
-CHORES = 0.5
 
 
 class Gateway:
@@ -142,17 +140,4 @@ class Gateway:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.desk.open(self._loop)
-        chores = asyncio.ensure_future(self._do_chores())
-        try:
-            await asyncio.gather(*(server.serve(sockets=sockets) for server, sockets in self._servers))
-        finally:
-            chores.cancel()
-
-    async def _do_chores(self) -> None:
-        """Let leases that ran out be noticed, also while nobody asks for the messages."""
-        while True:
-            await asyncio.sleep(CHORES)
-            try:
-                await self.desk.look(self._inside.queues.turn, self._inside.clock.wall())
-            except Refused as refused:
-                log.error("queues are not looked after", extra={"fields": {"error": refused.why}})
+        await asyncio.gather(*(server.serve(sockets=sockets) for server, sockets in self._servers))
