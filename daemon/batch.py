@@ -18,6 +18,7 @@ from math import inf
 from typing import Any
 
 from inboxd.daemon.crew import LONGEST
+from inboxd.daemon.growing import whole_at
 from inboxd.daemon.lines import Line
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import Asked, Back, Ready
@@ -136,7 +137,7 @@ class Batch:
             fresh = self._lines.next()
             if fresh is None:
                 return None
-            if not fresh.whole and self._grows(now):
+            if not fresh.whole and self._whole_at(now) > now:
                 self._lines.put_back(fresh)
                 return None
             if not self._score.knows(fresh.number) and not fresh.blank:
@@ -146,16 +147,18 @@ class Batch:
 
     def _when_next(self, now: float) -> float:
         if not self._at_end and len(self._waiting) < REMEMBERED:
-            if self._grows(now):
-                return self._lines.mtime + self._worker.quiet
+            if (whole := self._whole_at(now)) > now:
+                return whole
             self._at_end = True
             # The last answer may be in already; somebody has to look.
             self._worker.outbox.put(self)
         return self._waiting[0][0] if self._waiting else inf
 
-    def _grows(self, now: float) -> bool:
-        """Tell whether the end is not yet to be believed: whoever writes in place may still be writing."""
-        return 0 <= now - self._lines.mtime < self._worker.quiet
+    def _whole_at(self, now: float) -> float:
+        """Give when the end of the file is to be believed: it was whole when claimed, or seemed to be."""
+        status = self._lines.status
+        since = status.st_mtime > time_of(self.claim.token)
+        return whole_at(status, now, self._worker.quiet) if since else -inf
 
     def _begin(self, line: Line, now: float) -> None:
         """Set one line to work; raises LaneFull when there is no room."""

@@ -12,6 +12,7 @@ from math import inf
 from typing import Any, BinaryIO
 
 from inboxd.daemon.batch import Batch
+from inboxd.daemon.growing import grown
 from inboxd.daemon.lines import of_array
 from inboxd.daemon.names import Claim, is_posted
 from inboxd.daemon.posted import Posted, Taken
@@ -40,8 +41,8 @@ class Array:
         self._file: BinaryIO | None = None
         self._lines: Iterator[bytes] = iter(())
 
-    def turn(self) -> Claim | None:
-        """Bring the next elements over; gives the batch when there are no more.
+    def turn(self, whole: float) -> Claim | None:
+        """Bring the next elements over; gives the batch when there are no more, with an mtime of `whole`.
 
         Raises Invalid, Unfit and OSError; after an error the next turn begins anew.
         """
@@ -51,7 +52,10 @@ class Array:
                 self._lines = of_array(self._file, self._limit)
                 self._spool.stage_lines(self.claim, LINES, ())
             lines, more = _portion(self._lines)
-            self._spool.disk.append(self._spool.staging(self.claim.token, LINES), lines)
+            path = self._spool.staging(self.claim.token, LINES)
+            self._spool.disk.append(path, lines)
+            if not more:
+                self._spool.disk.set_mtime(path, whole)
             batch = None if more else self._spool.to_batch(self.claim, LINES)
         except BaseException:
             self.close()
@@ -158,7 +162,7 @@ class Batches:
 
     def _spread_on(self, array: Array, now: float) -> None:
         try:
-            batch = array.turn()
+            batch = array.turn(grown(now, self._worker.quiet))
         except FileNotFoundError:
             self._arrays.remove(array)
             self._tell_gone(array.claim)

@@ -21,11 +21,12 @@ from inboxd.daemon.batches import Batches
 from inboxd.daemon.deeds import Deeds
 from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.folders import Entries
+from inboxd.daemon.growing import Renamed, whole_at
 from inboxd.daemon.handed import Handed
 from inboxd.daemon.hint import Hint
 from inboxd.daemon.names import Claim
 from inboxd.daemon.spool import Spool
-from inboxd.daemon.watch import Watch
+from inboxd.daemon.watch import Arrivals, Watch
 from inboxd.daemon.worker import IsArray, NotYet, Worker
 from inboxd.jobs.lanes import LaneFull
 
@@ -76,7 +77,8 @@ class Intake:
         self._thread = threading.Thread(target=self.run, name="intake", daemon=True)
         # Names of the newest files, which may come while a long row of older ones is being worked off.
         self._newest: deque[bytes] = deque(maxlen=NEWEST)
-        self.watch = Watch(spool.inbox, self.hint, named=self._newest.extend)
+        self._renamed = Renamed(NEWEST)
+        self.watch = Watch(spool.inbox, self.hint, named=self._came)
         self.trouble: str | None = None
         self.idle, self.turns = False, 0
 
@@ -102,6 +104,13 @@ class Intake:
         for claim in [self._in_hand, *self._back, *(entry[2] for entry in self._unfinished)]:
             if claim is not None:
                 self._worker.give_back(claim)
+
+    def _came(self, arrivals: Arrivals) -> None:
+        """Take the watcher's word for the names of what came; on its thread."""
+        self._newest.extend(name for name, _ in arrivals)
+        for name, renamed in arrivals:
+            if renamed and not name.endswith(b".json"):
+                self._renamed.note(os.fsdecode(name), self._worker.clock.wall())
 
     def hint(self) -> None:
         """Take the watcher's word that something may be in the inbox."""
@@ -281,14 +290,15 @@ class Intake:
         if not entry.name.lower().endswith((".jsonl", names.SHEET)):
             return False
         try:
-            age = now - entry.stat(follow_symlinks=False).st_mtime
+            status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return True
-        if 0 <= age < self._worker.quiet:
-            self._check_at = min(self._check_at, now - age + self._worker.quiet)
-            self._found_growing = True
-            return True
-        return False
+        whole = whole_at(status, now, self._worker.quiet)
+        if whole <= now or self._renamed.holds(entry.name, status):
+            return False
+        self._check_at = min(self._check_at, whole)
+        self._found_growing = True
+        return True
 
     # -- one claim --------------------------------------------------------------------------------------------
 

@@ -105,9 +105,9 @@ class Lines:
         yield b"\n"
 
     @property
-    def mtime(self) -> float:
-        """When the file was last written to."""
-        return os.fstat(self._file.fileno()).st_mtime
+    def status(self) -> os.stat_result:
+        """What the system says of the file."""
+        return os.fstat(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from inboxd.daemon import names
+from inboxd.daemon.growing import grown
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.ids import uuid7
@@ -143,8 +144,7 @@ class Postbox:
     def drop(self, letters: list[Letter]) -> None:
         """Put letters into the inbox, durably, and give each its id; raises OSError, and then some may be there."""
         spool, written = self._spool, dict[str, str]()
-        # A batch that was written to just now may still be growing; these are whole.
-        whole = self._clock.wall() - self._quiet - 1.0
+        whole = grown(self._clock.wall(), self._quiet)
         try:
             for filename, together in _files(letters):
                 for letter in together:

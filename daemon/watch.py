@@ -11,9 +11,9 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from watchdog.events import (
     FileClosedEvent,
@@ -42,7 +42,11 @@ _REASONS: Final = {
 }
 
 
-def _nobody(_names: Iterable[bytes]) -> None:
+# What is told of arrivals: the name of each, and whether it was renamed in, and so came complete.
+Arrivals: TypeAlias = list[tuple[bytes, bool]]
+
+
+def _nobody(_arrivals: Arrivals) -> None:
     """Ask for no names."""
 
 
@@ -97,7 +101,7 @@ if sys.platform == "linux":
             timeout: float,
             event_filter: list[type[FileSystemEvent]] | None,
             overflowed: Callable[[], None],
-            named: Callable[[Iterable[bytes]], None] = _nobody,
+            named: Callable[[Arrivals], None] = _nobody,
         ) -> None:
             super().__init__(event_queue, watch, timeout=timeout, event_filter=event_filter)
             self._overflowed = overflowed
@@ -121,7 +125,7 @@ if sys.platform == "linux":
             # A closed descriptor reads as empty, for ever and at once.
             if not events:
                 self.stop()
-            self._named([event.name for event in events])
+            self._named([(event.name, event.is_moved_to) for event in events])
             # Otherwise they differ in nothing.
             for event in {event.mask: event for event in events}.values():
                 self._descriptor.handle_event(event)
@@ -140,12 +144,10 @@ if sys.platform == "linux":
             self.queue_event(_HINT)
 
 
-def platform_observer(
-    overflowed: Callable[[], None], named: Callable[[Iterable[bytes]], None] = _nobody
-) -> BaseObserver:
+def platform_observer(overflowed: Callable[[], None], named: Callable[[Arrivals], None] = _nobody) -> BaseObserver:
     """Return the best observer of this platform.
 
-    `overflowed` is called when the kernel had to drop events, `named` with the names of what came, where it tells them.
+    `overflowed` is called when the kernel had to drop events, `named` with what came, where it tells names.
     """
     if sys.platform == "linux":
         return BaseObserver(_Emitter, overflowed=overflowed, named=named)
@@ -172,8 +174,8 @@ class Watch:
     `wake` is called on a thread of the watcher, must return at once, and may be called without need, also once
     for many files. `folder` may be a symbolic link. No method raises OSError: with `trouble` set there are
     no hints, and the next `check` tries again. `overflows` counts how often the kernel dropped events
-    (each one also wakes). `named` is told the names of what came, as far as they are known: empty ones and those of
-    what is gone again may be among them, and it must return at once and not raise. `observer` makes the thread
+    (each one also wakes). `named` is told what came, as far as names are known: empty ones and those of what is gone
+    again may be among them, and it must return at once and not raise. `observer` makes the thread
     that dispatches events.
     """
 
@@ -182,7 +184,7 @@ class Watch:
         folder: str,
         wake: Callable[[], None],
         *,
-        named: Callable[[Iterable[bytes]], None] = _nobody,
+        named: Callable[[Arrivals], None] = _nobody,
         observer: Callable[[Callable[[], None]], BaseObserver] | None = None,
     ) -> None:
         self.folder = folder

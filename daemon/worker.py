@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from inboxd.daemon.crew import Crew
+from inboxd.daemon.growing import whole_at
 from inboxd.daemon.inflight import CRASHES
 from inboxd.daemon.lines import is_array
 from inboxd.daemon.names import LONGEST_NAME, TILDE, Claim, is_job, is_posted
@@ -134,19 +135,18 @@ class Worker:
         if claim.trouble is not None:
             raise Unfit(claim.trouble)
         status, data = self.spool.read(claim, self.max_job + 1)
-        # A time in the future is a slip of somebody's clock and no reason to wait.
-        young = 0 <= now - status.st_mtime < self.quiet
+        whole = whole_at(status, now, self.quiet)
         if len(data) > self.max_job:
             if is_array(data):
-                raise NotYet(status.st_mtime + self.quiet) if young else IsArray
+                raise NotYet(whole) if whole > now else IsArray
             raise Unfit(
                 f"the file has {status.st_size} bytes and a job at most {self.max_job}; many jobs go into a .jsonl"
             )
         try:
             value = load(data)
         except Invalid:
-            if young:
-                raise NotYet(status.st_mtime + self.quiet) from None
+            if whole > now:
+                raise NotYet(whole) from None
             if is_array(data):
                 # One element that is wrong must not stop the others.
                 raise IsArray from None

@@ -39,6 +39,13 @@ def wait_until(condition: Callable[[], Any], what: str = "the condition", timeou
     return found
 
 
+def drop_whole(path: Path, content: str | bytes) -> None:
+    """Drop a file, complete when it is visible."""
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_bytes(content if isinstance(content, bytes) else content.encode())
+    unfinished.rename(path)
+
+
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment in which this checkout is `inboxd`, and nothing else is said about a spool."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("INBOXD_")}
@@ -155,9 +162,7 @@ class Daemon:
 
     def attach(self, filename: str, data: bytes) -> None:
         """Drop any file, complete when it is visible."""
-        unfinished = self.spool / "inbox" / f".{filename}.tmp"
-        unfinished.write_bytes(data)
-        unfinished.rename(self.spool / "inbox" / filename)
+        drop_whole(self.spool / "inbox" / filename, data)
 
     def answer(self, name: str, *, timeout: float = PATIENCE) -> Any:
         """Wait for outbox/NAME.json and return what it says."""

@@ -9,6 +9,7 @@ import pytest
 from inboxd.daemon.config import Config
 from inboxd.daemon.house import House
 from inboxd.daemon.spool import SpoolError
+from tests.daemonkit import drop_whole
 from tests.jobskit import eventually
 
 
@@ -25,7 +26,7 @@ def running(tmp_path: Path) -> Iterator[House]:
 
 
 def drop(root: Path, name: str, content: str) -> None:
-    root.joinpath("inbox", name).write_text(content)
+    drop_whole(root / "inbox" / name, content)
 
 
 def files(root: Path, folder: str) -> list[str]:

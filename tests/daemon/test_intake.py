@@ -12,6 +12,7 @@ from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.intake import Intake
 from inboxd.jobs.clock import FakeClock
 from inboxd.jobs.lanes import LaneFull
+from tests.jobskit import eventually
 from tests.spoolkit import Bench, CrashingDisk
 
 JOB = '{"url": "http://api.test/x"}'
@@ -31,9 +32,9 @@ class RefusingDisk(CrashingDisk):
 class Yard:
     """An intake whose turns the test makes."""
 
-    def __init__(self, root: Path, min_free: int = 0) -> None:
+    def __init__(self, root: Path, min_free: int = 0, quiet: float = 0.5) -> None:
         self.disk = RefusingDisk()
-        self.bench = Bench(root, disk=self.disk, clock=FakeClock(wall=time.time()))
+        self.bench = Bench(root, disk=self.disk, clock=FakeClock(wall=time.time()), quiet=quiet)
         self.deferred = Deferred(self.bench.spool)
         self.intake = Intake(self.bench.spool, self.bench.worker, self.deferred, (), rescan=2.0, min_free=min_free)
 
@@ -275,6 +276,7 @@ def test_batches_and_files_go_side_by_side(yard: Yard) -> None:
 def test_a_batch_that_is_no_file_is_rejected(yard: Yard) -> None:
     Path(yard.bench.spool.inbox, "b.jsonl").symlink_to("/etc/passwd")
     yard.bench.drop("c~d.jsonl", JOB)
+    yard.bench.clock.advance(0.6)
     yard.settle()
     assert {yard.bench.read("outbox", name)["status"] for name in ("b.json", "c~d.json")} == {"rejected"}
     assert yard.bench.names("failed") == ["b.jsonl", "c~d.jsonl"]
@@ -291,6 +293,22 @@ def test_a_stop_gives_back_what_was_not_begun(yard: Yard) -> None:
     yard.intake.give_back()
     assert yard.bench.names("inbox") == ["a.json", "young.json"]
     assert yard.bench.names("active") == []
+
+
+def test_a_batch_that_is_renamed_in_is_whole_at_once(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "spool", quiet=3600.0)
+    # The intake's clock is ahead of the disk's, but by much less than a file has to be quiet for.
+    yard.bench.clock.advance(60.0)
+    yard.intake.watch.start()
+    yard.turn()
+    (tmp_path / "b.jsonl").write_text(JOB + "\n")
+    (tmp_path / "b.jsonl").rename(Path(yard.bench.spool.inbox, "b.jsonl"))
+    assert eventually(lambda: yard.settle() or yard.asked() == 1)
+    yard.bench.client.answer(yard.bench.client.asked[0])
+    yard.settle()
+    assert yard.bench.names("outbox") == ["b.jsonl", "b.summary.json"]
+    yard.intake.watch.stop()
+    yard.close()
 
 
 def test_a_batch_that_came_just_now_is_looked_at_again_as_soon_as_it_is_quiet(yard: Yard) -> None:

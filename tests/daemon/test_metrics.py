@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from inboxd.daemon.config import Config
 from inboxd.daemon.house import House
 from inboxd.daemon.metrics import Metrics
-from tests.daemonkit import ROOT
+from tests.daemonkit import ROOT, drop_whole
 from tests.faultserver import FaultServer
 from tests.jobskit import eventually
 
@@ -49,7 +49,7 @@ def house(tmp_path: Path, server: FaultServer) -> Iterator[House]:
 def work(house: House, **jobs: dict[str, object]) -> None:
     before = house.outbox.committed
     for name, job in jobs.items():
-        Path(house.spool.inbox, f"{name}.json").write_text(json.dumps(job))
+        drop_whole(Path(house.spool.inbox, f"{name}.json"), json.dumps(job))
     assert eventually(lambda: house.outbox.committed == before + len(jobs))
 
 
@@ -93,7 +93,7 @@ def test_answers_and_attempts_are_counted_by_what_became_of_them(house: House, s
 
 def test_the_lines_of_a_batch_count_as_well(house: House, server: FaultServer) -> None:
     lines = [{"url": server.url("/ok")}] * 3
-    Path(house.spool.inbox, "many.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    drop_whole(Path(house.spool.inbox, "many.jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
     assert eventually(lambda: Path(house.spool.outbox, "many.jsonl").exists())
     assert samples(house.rounds.metrics)["inboxd_answers_total"][(server.url("").rstrip("/"), "done")] == 3
 
@@ -135,7 +135,7 @@ def test_a_place_that_cannot_be_written_disturbs_nobody(house: House, tmp_path: 
 def test_dashboard_and_alerts_ask_only_for_what_is_exported(house: House, server: FaultServer, name: str) -> None:
     work(house, cached={"url": server.url("/ok"), "cache": "5m"}, named={"url": server.url("/shop")})
     # While a job is under way its lane has something to tell.
-    Path(house.spool.inbox, "slow.json").write_text(json.dumps({"url": server.url("/slow/a?ms=60000")}))
+    drop_whole(Path(house.spool.inbox, "slow.json"), json.dumps({"url": server.url("/slow/a?ms=60000")}))
     server.wait_for(3)
     for _ in range(20):
         house.rounds.turn(house.clock.wall())
