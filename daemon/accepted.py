@@ -27,6 +27,9 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __contains__(self, place: object) -> bool:
+        return place in self._open
+
     def has_room(self, letters: list[Letter]) -> bool:
         """Tell whether so many more may come; a long list is taken by an empty desk, whatever its length."""
         free = self._most - len(self._open)

@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from inboxd.daemon import names
 from inboxd.daemon.accepted import Backlog, Known
-from inboxd.daemon.postbox import Letter, Parcel, Postbox
+from inboxd.daemon.entrance import First
+from inboxd.daemon.postbox import Key, Letter, Parcel, Postbox
 from inboxd.daemon.posted import Taken
 from inboxd.daemon.spool import Spool
 from inboxd.daemon.whereabouts import Found, Whereabouts
@@ -37,19 +38,37 @@ LONGEST_WAIT = 60.0
 
 
 class Refused(Exception):
-    """A request that cannot be served; the HTTP status, why in words, and the seconds after which it may be again."""
+    """A request that cannot be served; the HTTP status, why in words, and the seconds after which it may be again.
 
-    def __init__(self, status: int, why: str, *, retry_after: int | None = None, field: str | None = None) -> None:
+    `title` makes it a problem in the form of RFC 9457, where a standard asks for that.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        why: str,
+        *,
+        retry_after: int | None = None,
+        field: str | None = None,
+        title: str | None = None,
+    ) -> None:
         super().__init__(why)
         self.status = status
         self.why = why
         self.retry_after = retry_after
         self.field = field
+        self.title = title
 
 
 def no_room(why: str, status: int = 503) -> Refused:
     """Make the refusal of what may be tried again soon."""
     return Refused(status, why, retry_after=RETRY_AFTER)
+
+
+def key_reused() -> Refused:
+    """Make the refusal of a key that comes with something else than before (draft-ietf-httpapi-idempotency-key)."""
+    why = "this Idempotency-Key, or id, was used for something else before; send the same, or take another key"
+    return Refused(422, why, title="Idempotency-Key is already used")
 
 
 class Desk:
@@ -97,7 +116,12 @@ class Desk:
         """Accept jobs, durably, all or none of them; then each has its id. Raises Refused."""
         self.check_room()
         placed = {letter.name for letter in letters if letter.place}
-        known = await self._known.among(placed) if placed else ()
+        keys = {key for letter in letters for key in letter.keys}
+        wanted = placed | {key.name for key in keys}
+        # On its way from active/ to outbox/ a job is seen in neither; it has no answer yet when it sets out.
+        open_now = {name for name in wanted if name in self.backlog}
+        known = open_now | (await self._known.among(wanted - open_now) if wanted - open_now else set())
+        await self._check([key for key in keys if key.name in known])
         for letter in letters:
             letter.known = letter.name in known
         fresh = [letter for letter in letters if not letter.known]
@@ -112,15 +136,25 @@ class Desk:
         await decided.wait()
         if parcel.error is not None:
             raise no_room(parcel.error)
+        if any(letter.clash for letter in fresh):
+            raise key_reused()
 
-    async def drop(self, filename: str, path: str) -> bool:
+    async def drop(self, filename: str, path: str, key: Key | None) -> bool:
         """Put a file that was written into the inbox, durably; tells whether it was known. Raises Refused."""
         self.check_room()
         name = os.path.splitext(filename)[0]
-        if await self._known.among({name}):
+        known = await self._known.among({name} if key is None else {name, key.name})
+        if known:
+            await self._check([] if key is None else [key])
             self._spool.discard_written([path])
             return True
-        return bool(await self.look(self._spool.drop_written, {filename: path}, self._spool.staged))
+        firsts = {} if key is None else {key.name: First(key.digest, (name,))}
+        return bool(await self.look(self._spool.drop_written, {filename: path}, self._spool.staged, firsts))
+
+    async def _check(self, known: list[Key]) -> None:
+        """Raise Refused when one of these keys, which were used before, was used for something else."""
+        if known and any(await self.look(lambda: [self._postbox.clashes(key) for key in known])):
+            raise key_reused()
 
     def check_room(self) -> None:
         """Raise Refused when the disk is too full to accept anything."""

@@ -6,11 +6,25 @@ share one sync.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 from inboxd.daemon.folders import Folders
+from inboxd.jobs.ids import uuid7
+
+
+class First(NamedTuple):
+    """What came first under a key: the digest of what was sent, and the names of the jobs that were made of it."""
+
+    digest: str
+    names: tuple[str, ...]
+
+
+# Where that is remembered, a file for each key.
+_KEYS = "state/keys"
 
 
 class Entrance(Folders):
@@ -34,22 +48,52 @@ class Entrance(Folders):
             with suppress(OSError):
                 self.disk.sync_around(dropped)
 
-    def drop_written(self, written: Mapping[str, str], folder: str) -> list[str]:
+    def drop_written(
+        self, written: Mapping[str, str], folder: str, firsts: Mapping[str, First] | None = None
+    ) -> list[str]:
         """Move files that were written into `folder` into the inbox, durably, with one sync for all and in their order.
 
-        `written` gives the path of each by the name that it is to have. Gives the names that were taken already; their
-        files are removed.
+        `written` gives the path of each by the name that it is to have; what came first under which keys is remembered
+        with them. Gives the names that were taken already; their files are removed.
         """
         taken = []
-        self.disk.sync(list(written.values()), folder)
-        for filename, path in written.items():
-            try:
-                self.disk.rename_new(path, os.path.join(self.inbox, filename))
-            except FileExistsError:
-                taken.append(filename)
-                self.disk.unlink(path)
-        self.disk.sync_folders([self.inbox])
+        notes = self._noted(firsts or {}, folder)
+        try:
+            self.disk.sync([*written.values(), *notes.values()], folder)
+            for filename, path in written.items():
+                try:
+                    self.disk.rename_new(path, os.path.join(self.inbox, filename))
+                except FileExistsError:
+                    taken.append(filename)
+                    self.disk.unlink(path)
+            before = {os.path.splitext(filename)[0] for filename in taken}
+            for name, path in notes.items():
+                # What was there already came first.
+                if firsts and before.isdisjoint(firsts[name].names):
+                    self.disk.rename(path, self._key(name))
+            self.disk.sync_folders([self.inbox, self.folder(_KEYS)] if notes else [self.inbox])
+        finally:
+            self.discard_written(list(notes.values()))
         return taken
+
+    def _noted(self, firsts: Mapping[str, First], folder: str) -> dict[str, str]:
+        """Write what came first under each key into `folder`; gives the paths, to be synced."""
+        notes = {name: f"{folder}/{uuid7()}.key" for name in firsts}
+        for name, path in notes.items():
+            self.disk.write(path, json.dumps(firsts[name]).encode())
+        return notes
+
+    def first(self, name: str) -> First | None:
+        """Give what came first under the key of that name, if that is remembered."""
+        try:
+            with open(self._key(name), "rb") as file:
+                digest, names = json.load(file)
+        except (FileNotFoundError, ValueError):
+            return None
+        return First(digest, tuple(names))
+
+    def _key(self, name: str) -> str:
+        return f"{self.folder(_KEYS)}/{name}"
 
     def discard_written(self, paths: list[str]) -> None:
         """Remove files that were written and will not be dropped, as far as they are there."""

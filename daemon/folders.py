@@ -25,7 +25,7 @@ FOLDERS = (
     "queues",
     "cache",
     "state",
-    *(f"state/{name}" for name in ("staged", "cancel", "put-down", "paused", "after", "seen")),
+    *(f"state/{name}" for name in ("staged", "cancel", "put-down", "paused", "after", "seen", "keys")),
 )
 
 

@@ -30,6 +30,7 @@ BODY_TIME = 30.0
 BYTES_A_SECOND = 4096
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 JSON = "application/json"
+PROBLEM = "application/problem+json"
 BOM = b"\xef\xbb\xbf"
 
 
@@ -45,12 +46,16 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 def refusal(refused: Refused) -> Response:
     """Answer a request that cannot be served."""
-    said = {"error": refused.why} | ({"field": refused.field} if refused.field else {})
+    said: dict[str, Any] = {"error": refused.why} | ({"field": refused.field} if refused.field else {})
     headers = {"retry-after": str(refused.retry_after)} if refused.retry_after is not None else {}
     if refused.status == 413:  # noqa: PLR2004  # the status is its own name
         # The rest of the body is not read.
         headers["connection"] = "close"
-    return json_response(said, refused.status, headers)
+    response = json_response(said, refused.status, headers)
+    if refused.title is not None:
+        problem = {"title": refused.title, "status": refused.status, "detail": refused.why, **said}
+        response = Response(orjson.dumps(problem), refused.status, headers, PROBLEM)
+    return response
 
 
 class Endpoint:

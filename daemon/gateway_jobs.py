@@ -35,7 +35,7 @@ from inboxd.daemon.gateway_http import (
     until_gone,
 )
 from inboxd.daemon.lines import is_array, of_array
-from inboxd.daemon.postbox import Letter, number_lines
+from inboxd.daemon.postbox import Key, Letter, number_lines
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.api import Api
 from inboxd.jobs.client import ApiClient
@@ -93,7 +93,12 @@ class Jobs:
         self._desk.check_room()
         key = _key(request)
         if request.scope["query_string"] and "call" in request.query_params:
-            return await self._reply(request, await self._upload(request, key))
+            letter = await self._upload(request, key)
+            try:
+                return await self._reply(request, letter)
+            finally:
+                # What was known, or is refused, is not dropped.
+                self._spool.discard_written([path for _, path in filter(None, [letter.attachment])])
         kind = media_type(request)
         if kind in LINES:
             return await self._lines(request, key)
@@ -132,6 +137,7 @@ class Jobs:
         letter = Letter(_one_line(body), lane, has_id=job.id is not None)
         if identifier is not None:
             letter.id, letter.place = identifier, names.of_posted(identifier)
+            letter.keys = (Key(letter.place, hashlib.sha256(letter.line).hexdigest()),)
         return letter
 
     def _list(self, body: bytes, key: str | None) -> list[Letter]:
@@ -148,6 +154,9 @@ class Jobs:
             raise Invalid("; ".join(mistakes))
         if key is not None:
             _place(letters, key)
+            known_by = Key(names.of_posted(key), hashlib.sha256(body).hexdigest())
+            for letter in letters:
+                letter.keys = (*letter.keys, known_by)
         return letters
 
     def _placed(self, body: bytes, own: str | None = None) -> tuple[Job, Api]:
@@ -179,31 +188,40 @@ class Jobs:
         self._placed(line, own=filename)
         path = self._spool.staging(filename, ".upload")
         try:
-            await self._stream(request, path)
+            digest = await self._stream(request, path)
         except BaseException:
             self._spool.discard_written([path])
             raise
-        return Letter(line, has_id=True, attachment=(filename, path), id=identifier, place=place)
+        letter = Letter(line, has_id=True, attachment=(filename, path), id=identifier, place=place)
+        if key is not None:
+            asked = orjson.dumps([name, given, digest], option=orjson.OPT_SORT_KEYS)
+            letter.keys = (Key(place, hashlib.sha256(asked).hexdigest()),)
+        return letter
 
     async def _lines(self, request: Request, key: str | None) -> Response:
         """Stream lines of jobs into a file, which is a batch; they are checked as they are read from there."""
         token = key or uuid7()
         name = names.of_posted(token)
-        path = self._spool.staging(name, ".upload")
+        # Two may be sending the same at a time.
+        path = self._spool.staging(uuid7(), ".upload")
         try:
-            await self._stream(request, path)
-            known = await self._desk.drop(name + ".jsonl", path)
+            digest = await self._stream(request, path)
+            known = await self._desk.drop(name + ".jsonl", path, None if key is None else Key(name, digest))
         except BaseException:
             self._spool.discard_written([path])
             raise
         headers = {"location": f"/jobs/{token}"} | ({"idempotent-replayed": "true"} if known else {})
         return json_response({"id": token}, 202, headers)
 
-    async def _stream(self, request: Request, path: str) -> None:
+    async def _stream(self, request: Request, path: str) -> str:
+        """Write a body into a file; gives its digest."""
+        digest = hashlib.sha256()
         with await self._desk.look(open, path, "wb") as file:
             async for chunk in chunks(request, self._max_request):
                 self._desk.check_room()
                 await self._desk.look(file.write, chunk)
+                digest.update(chunk)
+        return digest.hexdigest()
 
     # -- GET, DELETE ------------------------------------------------------------------------------------------
 

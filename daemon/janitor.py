@@ -76,6 +76,8 @@ class Janitor:
         kept = {"outbox": self.keeps.outbox, "failed": self.keeps.failed}
         for name in SHOWN:
             yield name, kept.get(name, _FOR_EVER)
+        # What came first under a key is of use for as long as there may be an answer to it.
+        yield "state/keys", self.keeps.outbox
         for queue in self._spool.queues():
             yield f"queues/{queue}/dead", self.keeps.dead
 

@@ -18,6 +18,11 @@ _ERROR = {
     "required": ["error"],
     "properties": {"error": _TEXT, "field": _TEXT},
 }
+_PROBLEM = {
+    "type": "object",
+    "required": ["title", "status", "detail", "error"],
+    "properties": {"title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "error": _TEXT},
+}
 _FOUND = {
     "type": "object",
     "required": ["id", "name", "state"],
@@ -137,7 +142,7 @@ _PREFER = _in(
 _KEY = _in(
     "header",
     "Idempotency-Key",
-    "the same request with the same key is accepted once",
+    "the same request with the same key is accepted once, another one with it is refused",
     {**_TEXT, "pattern": r"^[A-Za-z0-9._-]{1,100}$"},
 )
 
@@ -178,6 +183,10 @@ def _jobs() -> dict[str, Any]:
                 {
                     "202": _json(accepted, "on the disk; the call gets made", Location="where to ask for the job"),
                     "200": _json(_ref("Found"), "the answer came within the time that the client prefers to wait"),
+                    "422": {
+                        "description": "the key, or the id, was used for something else before",
+                        "content": {"application/problem+json": {"schema": _PROBLEM}},
+                    },
                 },
                 *_BODY,
                 415,

@@ -14,8 +14,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from inboxd.daemon import names
+from inboxd.daemon.entrance import First
 from inboxd.daemon.growing import grown
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.clock import Clock
@@ -31,6 +33,13 @@ TOGETHER = 1000
 _SUFFIX = ".post"
 
 
+class Key(NamedTuple):
+    """What a request is known by if it comes again: the name of its key, and the digest of what it sent."""
+
+    name: str
+    digest: str
+
+
 @dataclass(slots=True)
 class Letter:
     """One job as it is to be dropped: JSON on one line, which says its id already if it `has_id`.
@@ -38,7 +47,7 @@ class Letter:
     `lane` is whose calls it may share a file with, None when it may with nobody; `attachment` is the name in the
     inbox and the present path of the file that goes with it. `id` is how the job is asked for, `place` what its answer
     will be known by; unless the sender chose them, they are given when it is dropped. `known` says that a job was there
-    already in its place.
+    already in its place; `clash`, that one of its `keys` was used before, for something else.
     """
 
     line: bytes
@@ -48,6 +57,8 @@ class Letter:
     id: str = ""
     place: str = ""
     known: bool = False
+    keys: tuple[Key, ...] = ()
+    clash: bool = False
 
     @property
     def name(self) -> str:
@@ -145,22 +156,41 @@ class Postbox:
         """Put letters into the inbox, durably, and give each its id; raises OSError, and then some may be there."""
         spool, written = self._spool, dict[str, str]()
         whole = grown(self._clock.wall(), self._quiet)
+        firsts = _firsts(letters)
         try:
-            for filename, together in _files(letters):
+            for filename, together in _files([letter for letter in letters if not letter.clash]):
                 for letter in together:
                     if letter.attachment is not None:
                         written.setdefault(*letter.attachment)
                 path = written.setdefault(filename, spool.staging(filename, _SUFFIX))
                 spool.disk.write_lines(path, (_with_id(letter) for letter in together))
                 spool.disk.set_mtime(path, whole)
-            taken = set(spool.drop_written(written, spool.staged))
+            taken = set(spool.drop_written(written, spool.staged, firsts))
         except OSError:
             spool.discard_written(list(written.values()))
             raise
         for letter in letters if taken else ():
             letter.known = not taken.isdisjoint((letter.name + ".json", letter.name + ".jsonl"))
-            if letter.known and letter.attachment is not None:
-                spool.discard_written([os.path.join(spool.inbox, letter.attachment[0])])
+            if letter.known:
+                letter.clash = any(self.clashes(key) for key in letter.keys)
+                if letter.attachment is not None:
+                    spool.discard_written([os.path.join(spool.inbox, letter.attachment[0])])
+
+    def clashes(self, key: Key) -> bool:
+        """Tell whether something else came first under a key."""
+        first = self._spool.first(key.name)
+        return first is not None and first.digest != key.digest
+
+
+def _firsts(letters: list[Letter]) -> dict[str, First]:
+    """Say what comes first under each key of these letters, and mark those that clash with it."""
+    firsts: dict[str, First] = {}
+    for letter in letters:
+        letter.clash = any(key.name in firsts and firsts[key.name].digest != key.digest for key in letter.keys)
+        for name, digest in () if letter.clash else letter.keys:
+            before = firsts.get(name, First(digest, ())).names
+            firsts[name] = First(digest, before if letter.name in before else (*before, letter.name))
+    return firsts
 
 
 def _files(letters: list[Letter]) -> Iterator[tuple[str, list[Letter]]]:

@@ -85,13 +85,23 @@ class Whereabouts:
         return None
 
     def known(self, wanted: frozenset[str]) -> set[str]:
-        """Give those of the names under which there is a job or an answer; looks into each folder once for all."""
+        """Give those of the names under which there is a job or an answer; looks into each folder once for all.
+
+        A key's name is known as long as one of the jobs is that came first under it.
+        """
         spool = self._spool
         found = {name for name in wanted if spool.is_dropped(name) or name in self._worker.under_way}
         for folder in (spool.deferred, spool.active):
             if found != wanted:
                 found |= spool.names_in(folder, wanted)
-        return found | {name for name in wanted - found if spool.is_answered(name)}
+        found |= {name for name in wanted - found if spool.is_answered(name)}
+        return found | {name for name in wanted - found if self._is_key(name)}
+
+    def _is_key(self, name: str) -> bool:
+        """Tell whether there is a job, or an answer, of what came first under the key of that name."""
+        first = self._spool.first(name)
+        others = frozenset(first.names) - {name} if first is not None else frozenset[str]()
+        return bool(others and self.known(others))
 
     def cancel(self, identifier: str) -> Taken | None:
         """Take a job back; says what it was when that came too late, or None when nobody knows the job.

@@ -20,6 +20,14 @@ def test_one_api_leaves_as_many_places_as_it_takes() -> None:
     assert backlog.has_room(letters(5, "b"))
 
 
+def test_what_has_no_answer_yet_is_known_by_its_place() -> None:
+    backlog = Backlog(2)
+    backlog.add(letters(1))
+    assert "http-a-0" in backlog
+    backlog.remove("http-a-0")
+    assert "http-a-0" not in backlog
+
+
 def test_an_answer_makes_room() -> None:
     backlog = Backlog(2)
     backlog.add(letters(1))

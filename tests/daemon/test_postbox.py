@@ -11,8 +11,9 @@ import pytest
 
 from inboxd.daemon import postbox
 from inboxd.daemon.disk import Disk
+from inboxd.daemon.entrance import First
 from inboxd.daemon.names import of_posted
-from inboxd.daemon.postbox import Letter, Parcel, Postbox, number_lines
+from inboxd.daemon.postbox import Key, Letter, Parcel, Postbox, number_lines
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.clock import FakeClock
 
@@ -139,6 +140,38 @@ def test_a_list_with_a_key_stays_in_the_order_and_the_file_that_the_key_says(box
     number_lines("00000000-0000-7000-8000-000000000001", letters)
     box.drop(letters)
     assert list(inbox(spool)) == ["http-00000000-0000-7000-8000-000000000001.jsonl"]
+
+
+def keyed(key: str, digest: str, identifier: str | None = None) -> Letter:
+    one = named(identifier or key)
+    one.keys = (Key(of_posted(key), digest),)
+    return one
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_key_that_comes_with_another_body_clashes_and_drops_nothing(
+    together: bool, box: Postbox, spool: Spool
+) -> None:
+    first, same, other = keyed("x", "one"), keyed("x", "one"), keyed("x", "two")
+    for group in [[first, same, other]] if together else [[first], [same], [other]]:
+        box.drop(group)
+    assert [(one.known, one.clash) for one in (first, same)] == [(False, False), (True, False)]
+    assert other.clash
+    assert list(inbox(spool)) == ["http-x.json"]
+    assert spool.first("http-x") == First("one", ("http-x",))
+
+
+def test_what_came_first_under_a_key_is_durable_before_anybody_hears_of_its_job(
+    box: Postbox, spool: Spool, disk: Recorder
+) -> None:
+    box.drop([keyed("x", "one")])
+    assert disk.done == ["sync 2", "rename", "sync inbox"]
+    assert os.listdir(spool.staged) == []
+
+
+def test_a_key_of_many_jobs_knows_them_all(box: Postbox, spool: Spool) -> None:
+    box.drop([keyed("list", "one", identifier) for identifier in "ab"])
+    assert spool.first("http-list") == First("one", ("http-a", "http-b"))
 
 
 def test_an_attachment_comes_before_its_job(box: Postbox, spool: Spool, disk: Recorder) -> None:
