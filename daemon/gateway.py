@@ -44,7 +44,7 @@ class Gateway:
         self._settings = config.gateway
         self._token = token
         self._postbox = Postbox(inside.spool, inside.clock, quiet=config.quiet, deliver=self._delivered)
-        self._whereabouts = whereabouts = Whereabouts(inside.spool, inside.intake, inside.worker)
+        self._whereabouts = whereabouts = Whereabouts(inside.spool, inside.intake, inside.worker, inside.status)
         self._news = News(inside.clock.wall)
         self.desk = Desk(
             inside.spool, self._postbox, whereabouts, min_free=config.min_free, backlog=self._settings.backlog

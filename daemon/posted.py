@@ -10,7 +10,7 @@ import heapq
 from concurrent.futures import Future
 from functools import partial
 from math import inf
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from inboxd.daemon import names
 from inboxd.daemon.batch import Batch
@@ -22,6 +22,14 @@ from inboxd.jobs.lanes import FILE_SHARE, LaneFull
 from inboxd.jobs.result import Answer
 
 Taken = Literal["cancelled", "running", "answered"]
+
+
+class Waiting(NamedTuple):
+    """A job that has no answer yet: its token, its line, and when it is due if it waits for its time (wall time)."""
+
+    token: str
+    data: bytes
+    due: float | None
 
 
 class Posted(Batch):
@@ -54,17 +62,18 @@ class Posted(Batch):
         """Why the next line finds no room, if that is so."""
         return self.refused if self._in_hand is not None else None
 
-    def number_of(self, identifier: str) -> int | None:
-        """Give the line of the job that has this id; after a retry it need not be the one that the id speaks of."""
+    def line_of(self, identifier: str) -> tuple[int, bytes] | None:
+        """Give the job that has this id, and its line; after a retry it need not be the one that the id speaks of."""
         begins = names.id_first(identifier)
         with self._spool.open(self.claim) as file:
-            return next((number for number, line in enumerate(file, 1) if line.startswith(begins)), None)
+            return next(((number, line) for number, line in enumerate(file, 1) if line.startswith(begins)), None)
 
     def cancel(self, identifier: str) -> Taken | None:
         """Take a job back, unless it is being called or answered; None when it is not here. On the intake's thread."""
-        number = self.number_of(identifier)
-        if number is None:
+        found = self.line_of(identifier)
+        if found is None:
             return None
+        number, _ = found
         if self._settled(number):
             return "answered"
         if (future := self._futures.get(number)) is not None:
@@ -82,17 +91,14 @@ class Posted(Batch):
         self._take_back(line, identifier)
         return "cancelled"
 
-    def state_of(self, identifier: str) -> tuple[str, float | None] | None:
-        """Say what a job does, and when it is due if it waits for its time; None when it is not here."""
-        number = self.number_of(identifier)
-        if number is None:
+    def waiting(self, identifier: str) -> Waiting | None:
+        """Give a job that is here and has no answer yet; None for any other."""
+        found = self.line_of(identifier)
+        if found is None or self._settled(found[0]):
             return None
-        if self._settled(number):
-            return "answered", None
-        if (future := self._futures.get(number)) is not None:
-            return "running" if future.running() else "waiting", None
+        number, data = found
         due = next((due for due, waiting, _ in list(self._waiting) if waiting == number), None)
-        return ("waiting", None) if due is None else ("deferred", due)
+        return Waiting(f"{self.claim.token}:{number}", data, due)
 
     def _settled(self, number: int) -> bool:
         return self._score.knows(number)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import suppress
@@ -25,8 +25,11 @@ from inboxd.daemon.names import SHARED, Claim
 from inboxd.daemon.posted import Taken
 from inboxd.daemon.settlement import PART
 from inboxd.daemon.spool import Spool
-from inboxd.daemon.worker import UnderWay, Worker
+from inboxd.daemon.why import Seen, is_called, job_of, reason
+from inboxd.daemon.worker import Worker
+from inboxd.jobs.api import Api
 from inboxd.jobs.faults import Invalid
+from inboxd.jobs.job import Job, parse
 from inboxd.jobs.result import isotime
 
 # What can be a job's name or a file's in the outbox; nothing that leads out of the folder, and nothing hidden.
@@ -69,12 +72,16 @@ def is_name(text: str) -> bool:
 
 
 class Whereabouts:
-    """Finds jobs, whoever dropped them. Every method looks at the disk, so none is for a thread that must not wait."""
+    """Finds jobs, whoever dropped them. Every method looks at the disk, so none is for a thread that must not wait.
 
-    def __init__(self, spool: Spool, intake: Intake, worker: Worker) -> None:
+    `status` says how the daemon goes, at a wall time.
+    """
+
+    def __init__(self, spool: Spool, intake: Intake, worker: Worker, status: Callable[[float], dict[str, Any]]) -> None:
         self._spool = spool
         self._intake = intake
         self._worker = worker
+        self._status = status
 
     def find(self, identifier: str) -> Found | None:
         """Find a job by its id, if it came over HTTP, or else by its file's name; None when nobody knows it."""
@@ -138,53 +145,69 @@ class Whereabouts:
 
     def _look(self, name: str, identifier: str) -> Found | None:
         if self._spool.is_dropped(name):
-            return Found(identifier, name, "inbox", "waits to be claimed")
+            return self._in_inbox(name, identifier)
         posted = self._intake.batches.posted(name)
         if posted is not None and SHARED.fullmatch(identifier):
-            state = posted.state_of(identifier)
-            if state is not None and state[0] != "answered":
-                return Found(identifier, name, state[0], due=state[1])
+            line = posted.waiting(identifier)
+            if line is not None:
+                job, api = self._placed(line.data)
+                return self._found(identifier, posted.claim, line.token, job, api, line.due)
         under_way = self._worker.under_way.get(name)
         if under_way is not None:
-            return self._under_way(identifier, under_way)
+            claim = under_way.claim
+            return self._found(identifier, claim, claim.token, under_way.job, self._api_of(under_way.job))
         answer = self._answer_of(name, identifier)
         if answer is not None:
             return Found(identifier, name, _status(answer), answer=answer)
-        return self._waiting(name, identifier)
+        return self._claimed(name, identifier)
 
-    def _under_way(self, identifier: str, under_way: UnderWay) -> Found:
-        name = under_way.claim.name
-        try:
-            api = self._worker.client.place(under_way.job)[1].name
-        except Invalid:
-            # The config has changed since.
-            api = ""
-        if under_way.future.running():
-            return Found(identifier, name, "running", "is being called, or waits to be called again", api=api)
-        return Found(identifier, name, "waiting", self.lane_in_words(api), api=api)
+    def _in_inbox(self, name: str, identifier: str) -> Found:
+        seen = Seen("inbox", f"{name}.json", name, beside=len(os.listdir(self._spool.inbox)))
+        seen.mtime = self._worker.clock.wall()
+        for kind in (".json", ".jsonl"):
+            with suppress(OSError):
+                seen.mtime = os.stat(os.path.join(self._spool.inbox, name + kind)).st_mtime
+        return Found(identifier, name, "inbox", self._why(seen))
 
-    def lane_in_words(self, api: str) -> str:
-        """Say what the jobs of an API are waiting for."""
-        state = self._worker.client.queue.states().get(api)
-        if state is None:
-            return "is about to be called"
-        if state["rests_for"] > 0:
-            why = f"after {state['faults']} faults in a row" if state["trips"] else "because the server said so"
-            return f"{api} rests for {state['rests_for']:.0f} s {why}"
-        return f"{state['waiting']} jobs of {api} wait, {state['running']} are being called"
-
-    def _waiting(self, name: str, identifier: str) -> Found | None:
+    def _claimed(self, name: str, identifier: str) -> Found | None:
         """Look into deferred/ and active/, where a file's whole name is not known."""
-        for folder, state, why in (
-            (self._spool.deferred, "deferred", "waits for its time, or for room"),
-            (self._spool.active, "waiting", "is claimed, and about to be called"),
-        ):
+        apis = self._worker.client.apis
+        for folder in (self._spool.deferred, self._spool.active):
             claim = self._spool.claim_of(folder, name)
             if claim is not None:
-                due = None
+                path, due = os.path.join(folder, claim.filename), None
                 with suppress(OSError):
-                    due = os.stat(os.path.join(folder, claim.filename)).st_mtime if state == "deferred" else None
-                return Found(identifier, name, state, why, due)
+                    due = os.stat(path).st_mtime if folder == self._spool.deferred else None
+                return self._found(identifier, claim, claim.token, *job_of(path, apis), due)
+        return None
+
+    def _found(
+        self, identifier: str, claim: Claim, token: str, job: Job | None, api: Api | None, due: float | None = None
+    ) -> Found:
+        """Say of a claimed job what it does and why; `due` when it waits for its time."""
+        folder = "active" if due is None else "deferred"
+        seen = Seen(folder, claim.filename, claim.name, claim, due or 0.0, job=job, api=api)
+        seen.called = is_called(self._spool, token)
+        seen.unwanted = claim.token in self._worker.unwanted
+        seen.ahead = 0 if api is None else self._worker.client.queue.ahead(api.name, token)
+        state = "running" if seen.called else "waiting" if due is None else "deferred"
+        return Found(identifier, claim.name, state, self._why(seen), due, api.name if api else None)
+
+    def _why(self, seen: Seen) -> str:
+        now = self._worker.clock.wall()
+        seen.runs, seen.daemon = True, self._status(now)
+        seen.paused = seen.api is not None and seen.api.name in seen.daemon["paused"]
+        return reason(seen, now)
+
+    def _placed(self, data: bytes) -> tuple[Job | None, Api | None]:
+        with suppress(Invalid):
+            return self._worker.client.place(parse(data))
+        return None, None
+
+    def _api_of(self, job: Job) -> Api | None:
+        # The config may have changed since.
+        with suppress(Invalid):
+            return self._worker.client.place(job)[1]
         return None
 
     # -- answers ----------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Why a job is where it is, in one sentence: what it waits for, since when, how long still, and what to do about it.
 
 `look` gathers what can be seen from outside: the folders, the job's own file, what the daemon last wrote about itself.
-`reason` decides from that alone. What goes wrong: the daemon's own words are up to a second old.
+`reason` decides from that alone, or from what the daemon sees of itself (`whereabouts`). What goes wrong: from outside
+the daemon's own words are up to a second old.
 """
 
 from __future__ import annotations
@@ -87,10 +88,10 @@ def _look_closer(spool: Spool, seen: Seen, config: Config) -> None:
             seen.daemon = json.load(file)
     seen.beside = len(os.listdir(spool.inbox))
     if seen.claim is not None:
-        seen.called = seen.runs and _is_called(spool, seen.claim)
+        seen.called = seen.runs and is_called(spool, seen.claim.token)
         seen.unwanted = seen.filename in spool.wishes("cancel")
     apis = Apis(config.apis, config.defaults)
-    seen.job, seen.api = _job(path, apis)
+    seen.job, seen.api = job_of(path, apis)
     if seen.api is not None:
         seen.paused = seen.api.name in map(unquote, spool.wishes("paused"))
     if seen.job is not None and seen.claim is not None and seen.folder == "active":
@@ -99,13 +100,13 @@ def _look_closer(spool: Spool, seen: Seen, config: Config) -> None:
         seen.ahead = _ahead(spool, seen.claim, seen.api, apis)
 
 
-def _is_called(spool: Spool, claim: Claim) -> bool:
-    """Look into the page of each process."""
+def is_called(spool: Spool, token: str) -> bool:
+    """Tell whether a process is calling a job just now, as its page says."""
     pages = [name for name in os.listdir(spool.folder("state")) if name.startswith("inflight")]
-    return any(claim.token in Page(spool.state(page)).under_way() for page in pages)
+    return any(token in Page(spool.state(page)).under_way() for page in pages)
 
 
-def _job(path: str, apis: Apis) -> tuple[Job | None, Api | None]:
+def job_of(path: str, apis: Apis) -> tuple[Job | None, Api | None]:
     """Read a single job and the API that it is for; nothing for a batch, or for what is no job."""
     if path.endswith(".jsonl"):
         return None, None
@@ -122,7 +123,7 @@ def _ahead(spool: Spool, claim: Claim, api: Api | None, apis: Apis) -> int:
     count = 0
     for other in spool.claims():
         if other.token < claim.token and other.kind == ".json":
-            _, theirs = _job(spool.path(other), apis)
+            _, theirs = job_of(spool.path(other), apis)
             count += theirs is not None and api is not None and theirs.name == api.name
     return count
 
@@ -210,7 +211,7 @@ def _attempt(seen: Seen, tried: int) -> str:
 def _active(seen: Seen, now: float) -> str:  # noqa: PLR0911  # a list of cases reads best as one
     if seen.called:
         return "it is being called just now"
-    if seen.claim is not None and seen.claim.kind == ".jsonl":
+    if seen.claim is not None and seen.claim.kind == ".jsonl" and seen.job is None:
         return _batch(seen)
     if seen.missing:
         return f'its attachment "{seen.missing[0]}" is not in the inbox yet'

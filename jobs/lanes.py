@@ -268,6 +268,13 @@ class LaneQueue(queue.Queue[Task]):
             self.not_empty.notify_all()
             return len(found)
 
+    def ahead(self, name: str, token: str) -> int:
+        """Say how many of a lane's waiting tasks will be taken before that of a token, as things stand."""
+        with self.mutex:
+            tasks = self.lanes[name].tasks() if name in self.lanes else []
+            order = {task.errand.token: (-task.job.priority, task.seq) for task in tasks}
+            return sum(before < order[token] for before in order.values()) if token in order else 0
+
     def wait_until_empty(self) -> None:
         """Wait until no task is held any more, or the queue is closed."""
         with self.mutex:

@@ -12,7 +12,7 @@ from ratelimit import RateLimitException
 from inboxd.jobs.clock import FakeClock
 from inboxd.jobs.lane import Lane
 from inboxd.jobs.lanes import LaneFull, LaneQueue
-from inboxd.jobs.task import Task
+from inboxd.jobs.task import Errand, Task
 from tests.jobskit import api, eventually, task
 
 
@@ -52,6 +52,16 @@ def test_a_newcomer_finds_room_while_others_are_greedy(greedy: int) -> None:
                 continue
     assert queue.lanes["greedy0"].held <= -(-100 // (1 + greedy)) + greedy
     queue.put(task(api("newcomer")), block=False)
+
+
+def test_how_many_go_first_is_told_in_the_order_in_which_they_will() -> None:
+    queue, _ = queue_of()
+    tasks = [task(api("a"), priority=priority) for priority in (0, 0, 5, 0)]
+    for number, one in enumerate(tasks):
+        one.errand = Errand(token=f"token-{number}")
+        queue.put(one)
+    assert [queue.ahead("a", one.errand.token) for one in tasks] == [1, 2, 0, 3]
+    assert queue.ahead("a", "another") == queue.ahead("b", "token-0") == 0
 
 
 def test_ready_lanes_are_served_in_turn() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemonkit import CountingServer, wait_until
+from tests.daemonkit import CountingServer, inboxd, wait_until
 from tests.gatewaykit import Served
 
 pytestmark = pytest.mark.journey
@@ -224,6 +224,27 @@ def test_a_job_for_later_says_until_when_and_can_be_taken_back(served: Served, s
     assert served.ask("DELETE", "/jobs/later").status == 200
     assert served.outcome("later")["state"] == "cancelled"
     assert "/ok?later" not in server.counts
+
+
+def test_why_a_job_waits_is_told_over_http_as_on_the_command_line(served: Served, closed: CountingServer) -> None:
+    for job in (
+        {"id": "why-waits", "url": closed.url("/ok?why")},
+        {"id": "why-later", "url": closed.url("/ok?why"), "delay": "1h"},
+    ):
+        served.post(job)
+        wait_until(lambda one=job["id"]: state(served, one) in {"waiting", "deferred"}, "the job to wait")
+
+        def sentences(identifier: str = job["id"]) -> bool:
+            said = str(served.ask("GET", f"/jobs/{identifier}").json["why"])
+            told = inboxd("why", f"http-{identifier}", "--spool", str(served.spool), cwd=served.folder).stdout
+            # Both begin with how long it has waited, and some end with how long still.
+            return said.split(": ")[1].split(", in ", maxsplit=1)[0] in told
+
+        wait_until(sentences, "the same sentence")
+    (line, *_) = waiting(served, closed, 3)
+    said = served.ask("GET", f"/jobs/{line}").json["why"]
+    assert "closed is at 1/min, " in said
+    assert " jobs ahead" in said
 
 
 def test_a_job_that_is_being_called_cannot_be_taken_back(served: Served, server: CountingServer) -> None:
