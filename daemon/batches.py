@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future
 from math import inf
 from typing import Any, BinaryIO
 
@@ -138,7 +139,7 @@ class Batches:
         """Give the open batch of posted jobs that has this name."""
         return next((one for one in self._open if isinstance(one, Posted) and one.claim.name == name), None)
 
-    def cancel_one(self, claim: Claim, identifier: str, now: float) -> Taken | None:
+    def cancel_one(self, claim: Claim, identifier: str, now: float) -> Taken | Future[bool] | None:
         """Take one job back of a claimed file in which it stands with others; those go on."""
         posted = Posted(self._worker, claim)
         taken = posted.cancel(identifier)

@@ -14,12 +14,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.inflight import Inflight
-from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
+from inboxd.daemon.ready import Asked, Back, Done, Ready, Recall, Rest, Stop, Work
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.tally import Tallies
 
@@ -60,12 +61,14 @@ class Mate:
         self.leaving = False
         # By token: whose it is, what it is to its owner, the job.
         self.in_hand: dict[str, tuple[Owner, Any, Asked]] = {}
+        # Those of them that were asked back, until it is known whether they come.
+        self.recalled: dict[str, Future[bool]] = {}
         self.bytes = 0
         # How often it said something.
         self.words = 0
         self._sending = threading.Lock()
 
-    def tell(self, message: Work | Rest | Stop) -> None:
+    def tell(self, message: Work | Rest | Recall | Stop) -> None:
         """Send it a message. One that is dying is noticed by its reader, who takes back all that it had in hand."""
         with self._sending, contextlib.suppress(OSError):
             self.link.send(message)
@@ -142,6 +145,16 @@ class Crew:
         for owner, thing, asked in jobs:
             owner.came_back(thing, Back(asked.token, 0.0, asked.attempts, asked.tried))
 
+    def recall(self, token: str) -> Future[bool] | None:
+        """Ask a job back from the mate that has it; gives whether it came, or None when no mate has it."""
+        with self._lock:
+            mate = next((one for one in self._mates.values() if token in one.in_hand), None)
+            if mate is None:
+                return None
+            coming = mate.recalled.setdefault(token, Future())
+        mate.tell(Recall(token))
+        return coming
+
     def rest(self, name: str, seconds: float) -> None:
         """Let all mates' lanes of that name rest."""
         for mate in list(self._mates.values()):
@@ -197,6 +210,8 @@ class Crew:
             log.error("a process died", extra={"fields": {"mate": mate.number, "status": status, "jobs": len(left)}})
             self._inflight.noted(self._inflight.page(mate.number).left_behind(), self._clock.wall())
         self._take_back(left)
+        for token in list(mate.recalled):
+            self._tell_recalled(mate, token, came=True)
         self._wake()
 
     def _take(self, mate: Mate, done: Done) -> None:
@@ -217,12 +232,22 @@ class Crew:
         for ready in done.ready:
             owner, thing = self._off(mate, ready.token)
             came.setdefault(id(owner), (owner, []))[1].append((thing, ready))
+            self._tell_recalled(mate, ready.token, came=False)
         for owner, answers in came.values():
             owner.came(answers)
         for back in done.back:
             owner, thing = self._off(mate, back.token)
             owner.came_back(thing, back)
+            self._tell_recalled(mate, back.token, came=True)
+        for token in done.kept:
+            self._tell_recalled(mate, token, came=False)
         self._wake()
+
+    def _tell_recalled(self, mate: Mate, token: str, *, came: bool) -> None:
+        with self._lock:
+            asked = mate.recalled.pop(token, None)
+        if asked is not None:
+            asked.set_result(came)
 
     def _off(self, mate: Mate, token: str) -> tuple[Owner, Any]:
         """Take a job off what a mate has in hand."""

@@ -105,6 +105,16 @@ class Intake:
             if claim is not None:
                 self._worker.give_back(claim)
 
+    def take_out(self, name: str) -> Claim | None:
+        """Give up a single job that was claimed and not begun, for somebody else to end; on this thread."""
+        if self._in_hand is not None and self._in_hand.name == name:
+            in_hand, self._in_hand = self._in_hand, None
+            return in_hand
+        claim = next((one for one in self._back if one.name == name and not one.many), None)
+        if claim is not None:
+            self._back.remove(claim)
+        return claim
+
     def _came(self, arrivals: Arrivals) -> None:
         """Take the watcher's word for the names of what came; on its thread."""
         self._newest.extend(name for name, _ in arrivals)

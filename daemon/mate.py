@@ -26,7 +26,7 @@ from inboxd.daemon.cores import stay_on
 from inboxd.daemon.inflight import Page
 from inboxd.daemon.log import Logs, line_of
 from inboxd.daemon.names import body_of_line, is_posted
-from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
+from inboxd.daemon.ready import Asked, Back, Done, Ready, Recall, Rest, Stop, Work
 from inboxd.daemon.settlement import BODY, answer_fields, leaves_a_body
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.calls import placed, plain
@@ -83,7 +83,9 @@ class Mate:
         self._spool = Spool(config.spool)
         self._line = line_of(config.log.format, config.log.file)
         # What goes back to the house, in the order in which it came about; None at the end.
-        self._out: SimpleQueue[_Ended | Back | Rest | list[str] | None] = SimpleQueue()
+        self._out: SimpleQueue[_Ended | Back | Rest | Recall | list[str] | None] = SimpleQueue()
+        # What was begun, by token, so that it can be given back.
+        self._begun: dict[str, Future[Answer]] = {}
         self._logs = Logs(self, self._line)
         self._logs.begin(config.log.level)
         self.client = ApiClient(
@@ -102,12 +104,14 @@ class Mate:
 
     def run(self) -> None:
         """Work until told to stop. Raises EOFError or OSError when the house is gone."""
-        self._house.send(Done([], [], [], [], Counter()))
+        self._house.send(Done([], [], [], [], [], Counter()))
         self._sender.start()
         while not isinstance(message := self._house.recv(), Stop):
             if isinstance(message, Work):
                 for asked in message.jobs:
                     self._begin(asked)
+            elif isinstance(message, Recall):
+                self._recall(message)
             else:
                 self.client.rest(message.name, message.seconds)
         self.client.close(message.drain)
@@ -145,7 +149,14 @@ class Mate:
             spill=partial(self._spill, asked.token),
             public=is_posted(asked.name) and not self._private_posts,
         )
-        self.client.submit(job, errand).add_done_callback(partial(self._ended, asked, request_id))
+        self._begun[asked.token] = future = self.client.submit(job, errand)
+        future.add_done_callback(partial(self._ended, asked, request_id))
+
+    def _recall(self, recall: Recall) -> None:
+        """Give a job back that is not being called; of one that has ended, the house will hear, or has."""
+        future = self._begun.get(recall.token)
+        if future is not None and not future.cancel():
+            self._out.put(recall)
 
     def _parse(self, data: bytes) -> Job:
         if len(data) > self._max_job and not data.endswith(b"\n"):
@@ -168,6 +179,10 @@ class Mate:
         return open(self._spool.staging(token, BODY), "w+b")
 
     def _ended(self, asked: Asked, request_id: str, future: Future[Answer]) -> None:
+        del self._begun[asked.token]
+        if future.cancelled():
+            self._out.put(_untouched(asked))
+            return
         postponed = future.exception()
         if postponed is None:
             self._answer(asked, future.result())
@@ -208,7 +223,7 @@ class Mate:
 
     def _gather(self) -> tuple[Done, bool]:
         """Wait for something to say and take all that there is; False with it at the end."""
-        done = Done([], [], [], [], Counter())
+        done = Done([], [], [], [], [], Counter())
         item, count = self._out.get(), 0
         with suppress(Empty):
             while item is not None and count < TOGETHER:
@@ -220,6 +235,8 @@ class Mate:
                         done.back.append(item)
                     case Rest():
                         done.rests.append(item)
+                    case Recall():
+                        done.kept.append(item.token)
                     case list():
                         done.log.extend(item)
                 if count < TOGETHER:

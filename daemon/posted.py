@@ -68,8 +68,11 @@ class Posted(Batch):
         with self._spool.open(self.claim) as file:
             return next(((number, line) for number, line in enumerate(file, 1) if line.startswith(begins)), None)
 
-    def cancel(self, identifier: str) -> Taken | None:
-        """Take a job back, unless it is being called or answered; None when it is not here. On the intake's thread."""
+    def cancel(self, identifier: str) -> Taken | Future[bool] | None:
+        """Take a job back, unless it is being called or answered; None when it is not here. On the intake's thread.
+
+        Gives a future when another process has it: whether it came back from there, to be asked for once more.
+        """
         found = self.line_of(identifier)
         if found is None:
             return None
@@ -81,8 +84,8 @@ class Posted(Batch):
             return "cancelled" if future.cancel() else "running"
         line = self._held(number)
         if line is None and number <= self._lines.read:
-            # Another process has it.
-            return "running"
+            crew = self._worker.crew
+            return (crew.recall(f"{self.claim.token}:{number}") if crew is not None else None) or "running"
         if line is None:
             # Not read yet; it counts as begun here, and will be passed over there.
             line = Line(number, 0, b"")

@@ -34,6 +34,12 @@ class Rest(NamedTuple):
     seconds: float
 
 
+class Recall(NamedTuple):
+    """Give a job back, unless it is being called."""
+
+    token: str
+
+
 class Stop(NamedTuple):
     """Begin nothing more; calls under way get `drain` seconds."""
 
@@ -72,7 +78,8 @@ class Back(NamedTuple):
 class Done(NamedTuple):
     """What a mate has to say: answers, returned jobs, rests of lanes, and finished lines of the log.
 
-    `counts` says how many of the answers were for which API, with which status, after which attempts.
+    `kept` are tokens of jobs that were recalled while they were being called. `counts` says how many of the answers
+    were for which API, with which status, after which attempts.
     The first one that it sends is empty and means that it is there.
     """
 
@@ -80,4 +87,5 @@ class Done(NamedTuple):
     back: list[Back]
     rests: list[Rest]
     log: list[str]
+    kept: list[str]
     counts: dict[tuple[str, str, tuple[str, ...]], int]

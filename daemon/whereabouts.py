@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,11 +115,16 @@ class Whereabouts:
 
         Raises TimeoutError when the intake does not come to it.
         """
-        deed = self._intake.deeds.ask(lambda now: self._cancel(identifier, now))
         try:
-            return deed.result(PATIENCE)
+            for _ in range(2):
+                taken = self._intake.deeds.ask(lambda now: self._cancel(identifier, now)).result(PATIENCE)
+                if not isinstance(taken, Future):
+                    return taken
+                # Another process has it; once it has come back from there it is asked for as any other.
+                taken.result(PATIENCE)
         except (TooLate, CancelledError):
             raise TimeoutError("the intake is busy; try again") from None
+        return "running"
 
     def answer(self, name: str) -> bytes | None:
         """Give the latest answer of that name as it lies in the outbox, of a batch its summary."""
@@ -225,7 +230,7 @@ class Whereabouts:
 
     # -- taking back --------------------------------------------------------------------------------------------
 
-    def _cancel(self, identifier: str, now: float) -> Taken | None:
+    def _cancel(self, identifier: str, now: float) -> Taken | Future[bool] | None:
         """Take a job back, on the intake's thread."""
         for name in _names(identifier):
             taken = self._cancel_named(name, identifier, now)
@@ -233,21 +238,23 @@ class Whereabouts:
                 return taken
         return None
 
-    def _cancel_named(self, name: str, identifier: str, now: float) -> Taken | None:
+    def _cancel_named(self, name: str, identifier: str, now: float) -> Taken | Future[bool] | None:
         posted = self._intake.batches.posted(name)
         if posted is not None:
             return posted.cancel(identifier)
         under_way = self._worker.under_way.get(name)
         if under_way is not None:
             return "cancelled" if under_way.future.cancel() else "running"
-        claim = self._take(name)
+        claim = self._take(name) or self._intake.take_out(name)
         if claim is not None:
             if claim.kind == ".jsonl" and SHARED.fullmatch(identifier):
                 return self._intake.batches.cancel_one(claim, identifier, now)
             self._worker.cancel(claim, now)
             return "cancelled"
-        if self._spool.claim_of(self._spool.active, name) is not None:
-            return "running"
+        elsewhere = self._spool.claim_of(self._spool.active, name)
+        if elsewhere is not None:
+            crew = self._worker.crew
+            return (crew.recall(elsewhere.token) if crew is not None else None) or "running"
         return "answered" if self._answer_of(name, identifier) is not None else None
 
     def _take(self, name: str) -> Claim | None:

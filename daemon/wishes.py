@@ -78,6 +78,7 @@ class Wishes:
         else:
             # One that is being called goes on; if that does not answer it, it is cancelled then.
             self._queue.put_down(claim.token, PUT_DOWN)
+            self._crew.recall(claim.token)
         return True
 
     def _forget(self, wish: str, filename: str) -> None:
