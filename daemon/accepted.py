@@ -33,6 +33,9 @@ class Backlog:
     def has_room(self, letters: list[Letter]) -> bool:
         """Tell whether so many more may come; a long list is taken by an empty desk, whatever its length."""
         free = self._most - len(self._open)
+        if len(letters) == 1:
+            # A job at a time is how most come, and a Counter costs as much as its check.
+            return not self._open or self._held[letters[0].lane or ""] < free
         wanted = Counter(letter.lane or "" for letter in letters)
         return not self._open or all(self._held[lane] + count <= free for lane, count in wanted.items())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -71,6 +72,12 @@ def key_reused() -> Refused:
     return Refused(422, why, title="Idempotency-Key is already used")
 
 
+def _set(decided: asyncio.Future[None]) -> None:
+    # Whoever asked may be gone.
+    if not decided.done():
+        decided.set_result(None)
+
+
 class Desk:
     """What HTTP can ask of one spool. Its coroutines run on the gateway's loop.
 
@@ -89,14 +96,19 @@ class Desk:
         self._threads = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
         self._looking = 0
         self._waiters: dict[str, set[asyncio.Event]] = {}
+        # Places of jobs that were answered; the loop is woken once for all that come meanwhile.
+        self._answered: deque[str] = deque()
+        self._woken = False
         self._has_space = (0.0, True)
         # Set when everything stops: from then on nobody waits for anything.
         self.closing = asyncio.Event()
         self._known = Known(partial(self.look, whereabouts.known))
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to serve the coroutines of `loop`."""
+        """Begin to serve the coroutines of `loop`, on it."""
         self._loop = loop
+        # What was answered before there was a loop to be woken.
+        self._tell()
 
     def end_waits(self) -> None:
         """Let all who wait for an answer have what there is; on the loop."""
@@ -115,29 +127,32 @@ class Desk:
     async def post(self, letters: list[Letter]) -> None:
         """Accept jobs, durably, all or none of them; then each has its id. Raises Refused."""
         self.check_room()
-        placed = {letter.name for letter in letters if letter.place}
+        fresh = await self._unknown(letters) if any(letter.place for letter in letters) else letters
+        if not fresh:
+            return
+        if not self.backlog.has_room(fresh):
+            raise no_room(f"{len(self.backlog)} jobs wait for their answers already", 429)
+        decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        parcel = Parcel(fresh, partial(_set, decided))
+        if not self._postbox.post(parcel):
+            raise no_room("the disk is behind")
+        await decided
+        if parcel.error is not None:
+            raise no_room(parcel.error)
+        if any(letter.clash for letter in fresh):
+            raise key_reused()
+
+    async def _unknown(self, letters: list[Letter]) -> list[Letter]:
+        """Mark those that came before, and give the others. Raises Refused when something else came before."""
         keys = {key for letter in letters for key in letter.keys}
-        wanted = placed | {key.name for key in keys}
+        wanted = {letter.name for letter in letters if letter.place} | {key.name for key in keys}
         # On its way from active/ to outbox/ a job is seen in neither; it has no answer yet when it sets out.
         open_now = {name for name in wanted if name in self.backlog}
         known = open_now | (await self._known.among(wanted - open_now) if wanted - open_now else set())
         await self._check([key for key in keys if key.name in known])
         for letter in letters:
             letter.known = letter.name in known
-        fresh = [letter for letter in letters if not letter.known]
-        if not fresh:
-            return
-        if not self.backlog.has_room(fresh):
-            raise no_room(f"{len(self.backlog)} jobs wait for their answers already", 429)
-        decided = asyncio.Event()
-        parcel = Parcel(fresh, decided.set)
-        if not self._postbox.post(parcel):
-            raise no_room("the disk is behind")
-        await decided.wait()
-        if parcel.error is not None:
-            raise no_room(parcel.error)
-        if any(letter.clash for letter in fresh):
-            raise key_reused()
+        return [letter for letter in letters if not letter.known]
 
     async def drop(self, filename: str, path: str, key: Key | None) -> bool:
         """Put a file that was written into the inbox, durably; tells whether it was known. Raises Refused."""
@@ -180,13 +195,19 @@ class Desk:
     def answered(self, name: str, line: int | None, _: Answer | bytes) -> None:
         """Take the word of the outbox, on its thread, that a job has its answer."""
         if names.is_posted(name) or self._waiters:
-            self._call_soon(partial(self._tell, names.place_of(name, line)))
+            self._answered.append(names.place_of(name, line))
+            if not self._woken:
+                self._woken = True
+                self._call_soon(self._tell)
 
-    def _tell(self, place: str) -> None:
-        if names.is_posted(place):
-            self.backlog.remove(place)
-        for event in self._waiters.get(place, ()):
-            event.set()
+    def _tell(self) -> None:
+        self._woken = False
+        while self._answered:
+            place = self._answered.popleft()
+            if names.is_posted(place):
+                self.backlog.remove(place)
+            for event in self._waiters.get(place, ()):
+                event.set()
 
     def _call_soon(self, function: Callable[[], None]) -> None:
         if self._loop is not None:

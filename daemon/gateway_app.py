@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from inboxd.daemon.desk import Desk, Refused
 from inboxd.daemon.dialects import DIALECTS
-from inboxd.daemon.gateway_http import Table, application, json_response, routes
+from inboxd.daemon.gateway_http import Table, application, json_response
 from inboxd.daemon.gateway_jobs import Jobs
 from inboxd.daemon.gateway_queues import QueueRoutes
 from inboxd.daemon.inside import Inside
@@ -58,11 +58,11 @@ class Apps:
             table |= {base + path: methods for path, methods in dialect.items()}
             if "/" in dialect:
                 table[base] = dialect["/"]
-        return application(routes(table))
+        return application(table)
 
     def dialect(self, name: str) -> ASGIApp:
         """Give the application of a dialect's own port."""
-        return application(routes(self._dialects[name]))
+        return application(self._dialects[name])
 
 
 def _about(inside: Inside, desk: Desk) -> Table:

@@ -7,7 +7,7 @@ is one too many is told so at once, instead of waiting in a queue that nobody se
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -15,6 +15,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_TIME = 10.0
 # Bytes of a head; a long URL and a cookie or two fit into a quarter of it.
 HEAD_SIZE = 32 * 1024
+# Bytes that are not worth being held back for more.
+LARGE = 16 * 1024
+# Stands in the scope of a request whose body had come before anybody asked for it.
+WHOLE = "inboxd.whole"
 # Seconds for which a connection that is refused stays open for its client to read why.
 LINGER = 1.0
 
@@ -29,6 +33,46 @@ def _short(status: bytes, text: bytes, headers: bytes = b"") -> bytes:
 _FULL = _short(b"503 Service Unavailable", b"too many connections\n", b"retry-after: 1\r\n")
 _LATE = _short(b"408 Request Timeout", b"the request's head took too long\n")
 _LARGE = _short(b"431 Request Header Fields Too Large", b"the request's head is too large\n")
+
+
+class Joined:
+    """A transport that writes together what is written in one turn of the loop.
+
+    uvicorn writes an answer's head and its body one after the other, and for a short one the system call is the most of
+    what that costs, to its reader too. What is large goes out at once.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Write, in a moment."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+        if len(data) > LARGE:
+            self._flush()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if held and not self._transport.is_closing():
+            self._transport.write(b"".join(held))
+
+    def write_eof(self) -> None:
+        """Write no more after this."""
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Close, once all is written."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        # All else is the transport's own business.
+        return getattr(self._transport, name)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -46,7 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take a connection in, or refuse it."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Joined(transport, self.loop)))
         if len(self.connections) > self.most:
             self.connections.discard(self)
             self._end(_FULL)
@@ -89,6 +133,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Take note that all of a request is here."""
+        super().on_message_complete()
+        cast("dict[str, object]", self.scope)[WHOLE] = True
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

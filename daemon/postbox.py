@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from inboxd.daemon import names
@@ -92,8 +92,9 @@ class Postbox:
         self._clock = clock
         self._quiet = quiet
         self._deliver = deliver
-        self._waiting: queue.Queue[Parcel | None] = queue.Queue(PARCELS)
-        self._bytes = 0
+        # Not a Queue, whose Condition costs as much as all else that is done here for a job.
+        self._waiting: SimpleQueue[Parcel | None] = SimpleQueue()
+        self._parcels = self._bytes = 0
         self._count = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="postbox", daemon=True)
 
@@ -109,13 +110,11 @@ class Postbox:
     def post(self, parcel: Parcel) -> bool:
         """Hand over a parcel; False when there is no room for it."""
         with self._count:
-            if self._bytes and self._bytes + parcel.size > BYTES:
+            if self._parcels >= PARCELS or (self._bytes and self._bytes + parcel.size > BYTES):
                 return False
-            try:
-                self._waiting.put_nowait(parcel)
-            except queue.Full:
-                return False
+            self._parcels += 1
             self._bytes += parcel.size
+        self._waiting.put(parcel)
         return True
 
     def _run(self) -> None:
@@ -133,7 +132,7 @@ class Postbox:
             group.append(item)
             try:
                 item = self._waiting.get_nowait()
-            except queue.Empty:
+            except Empty:
                 return group, True
         return group, False
 
@@ -149,6 +148,7 @@ class Postbox:
             for parcel in group:
                 parcel.error = "internal error; see the log"
         with self._count:
+            self._parcels -= len(group)
             self._bytes -= sum(parcel.size for parcel in group)
         self._deliver(group)
 
