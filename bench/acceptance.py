@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.doors import flood, openapi, polls
+from bench.leases import messages
 from bench.manners import dead, drip, fairness, latency, rates
 from bench.rig import ROOT, Late, Outcome
 from bench.survival import batch, burst, kill, stop, trees
 
-CHECKS: dict[str, Callable[[Path], Outcome]] = {
-    check.__name__: check
-    for check in (burst, kill, trees, fairness, batch, rates, dead, latency, drip, stop, openapi, polls, flood)
-}
+_ENGINE = (burst, kill, trees, fairness, batch, rates, dead, latency, drip, stop)
+_DOORS = (openapi, polls, flood, messages)
+CHECKS: dict[str, Callable[[Path], Outcome]] = {check.__name__: check for check in (*_ENGINE, *_DOORS)}
 
 
 def main() -> int:
