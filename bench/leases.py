@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from contextlib import closing
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,13 @@ class Notes:
         )
 
     def outlasting(self, downs: list[tuple[float, float]]) -> int:
-        """Return how many leases began before a kill and ended after the start that followed."""
+        """Return how many leases began before a kill, and were not confirmed until after the start that followed."""
         return sum(
             got < died and up < sent + LEASE
-            for times in self.received.values()
+            for body, times in self.received.items()
             for sent, got in times
             for died, up in downs
+            if self.confirmed.get(body, inf) > up
         )
 
 
