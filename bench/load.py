@@ -20,7 +20,7 @@ from bench.kit import Kit, Missing
 from bench.measure import ALL_CORES, Figures, Sample, Stopwatch, medians
 from bench.peers import HERE
 from bench.rig import ROOT, Daemon, Late
-from bench.side import prepared
+from bench.side import Settings, prepared
 
 CONNECTIONS = 64
 SECONDS = 10
@@ -65,12 +65,12 @@ def express(kit: Kit, program: str) -> ServerSide:
     return ServerSide("Express", "memory", served)
 
 
-def inboxd(name: str = "inboxd", dialect: str = "", paused: str = "") -> ServerSide:
+def inboxd(name: str = "inboxd", dialect: str = "", paused: str = "", settings: Settings | None = None) -> ServerSide:
     """Return our gateway, or one of its dialects' ports; the calls of the API `paused` are not made."""
 
     @contextmanager
     def served(folder: Path) -> Iterator[Served]:
-        daemon = prepared(folder, {})
+        daemon = prepared(folder, settings or {})
         with (daemon.folder / "inboxd.toml").open("a") as config:
             config.write(GATEWAY)
         if paused:

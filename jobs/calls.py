@@ -39,10 +39,7 @@ def plain(job: Job, apis: Apis) -> Job:
     except Invalid as fault:
         raise Invalid(f"{job.call}, filled with its arguments: {fault.message}") from None
     policy = {key: value for key, value in definition.policy.items() if getattr(job, key) is None}
-    made = job.model_copy(update=policy | {name: getattr(request, name) for name in request.model_fields_set})
-    # The copy brought along what was found out about a job without a body.
-    made.__dict__.pop("_bodies", None)
-    return made
+    return job.model_copy(update=policy | {name: getattr(request, name) for name in request.model_fields_set})
 
 
 def find(name: str, apis: Apis) -> tuple[Api, NamedCall]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from functools import cached_property
 from math import isfinite
 from typing import Annotated, Any, Literal, NoReturn, Self, get_args
 
@@ -174,8 +173,8 @@ class Job(QueueFields):
         if self.arguments is not None and self.call is None and self.do is None:
             raise ValueError("with: expected only beside call or do, whose arguments it holds")
         self.check_queue()
-        if len(self._bodies) > 1:
-            raise ValueError(f"expected at most one body, found {' and '.join(self._bodies)}")
+        if len(bodies := self._bodies) > 1:
+            raise ValueError(f"expected at most one body, found {' and '.join(bodies)}")
         if self.method is not None and self.method.upper() in {"CONNECT", "TRACE"}:
             raise ValueError(f"method {self.method} cannot be carried out for a job")
         return self
@@ -191,8 +190,9 @@ class Job(QueueFields):
                 told = 'the arguments of a handler stand in "with"' if self.do is not None else "a queue has none"
                 raise ValueError(f"{key}: belongs to a call over HTTP; {told}")
 
-    @cached_property
+    @property
     def _bodies(self) -> list[Body]:
+        # Not kept: up to Python 3.11 a cached_property has one lock for all jobs, and several threads read jobs.
         given = self.model_fields_set
         return [
             name
@@ -203,7 +203,7 @@ class Job(QueueFields):
     @property
     def body(self) -> Body | None:
         """The key of the job's body, or None."""
-        return self._bodies[0] if self._bodies else None
+        return next(iter(self._bodies), None)
 
     @property
     def verb(self) -> str:

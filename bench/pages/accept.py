@@ -7,6 +7,7 @@ from bench.field import Field
 from bench.pages.queue import flushes_of
 from bench.plots import figure
 from bench.report import Bar, Page, Table
+from bench.side import WHOLE_MACHINE, told
 
 PLACE = 10
 EVERYTHING, ACCEPTING = "inboxd, calls made too", "inboxd"
@@ -22,7 +23,7 @@ def measure(field: Field) -> Page:
     everybody = [
         load.express(field.kit, "express_accept.mjs"),
         load.inboxd(ACCEPTING, paused=origin),
-        load.inboxd(EVERYTHING),
+        load.inboxd(EVERYTHING, settings=WHOLE_MACHINE),
     ]
     found = load.in_turn(field, everybody, "accept.lua", body)
     with field.scratch() as folder:
@@ -34,6 +35,7 @@ def measure(field: Field) -> Page:
         f"{load.CONNECTIONS} clients that keep their connections post the same job as fast as they get answers. "
         "Express keeps them in memory and does nothing else; ours are on the disk before they are accepted, first with "
         "their API paused, then with every call made meanwhile. "
+        f"The last is run with {told(WHOLE_MACHINE)}. "
         f"The disk flushed {flushes:,.0f} small appends a second beside it.",
         [table(everybody, found, "accepted/s")],
         [
