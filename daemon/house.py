@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import inboxd
 from inboxd.cache.store import Store
 from inboxd.daemon.config import Config, ConfigError
-from inboxd.daemon.cores import stay_on
 from inboxd.daemon.crew import Crew
 from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.disk import Disk
@@ -96,12 +95,9 @@ class House:
         config, spool, clock = self.config, self.spool, self.clock
         spool.make()
         spool.lock()
-        mates = config.processes - 1
         # Each process has its part of the calls at a time.
         self._threads = -(-config.threads // config.processes)
-        if mates:
-            stay_on(0)
-        self.inflight = Inflight(spool, clock.wall(), mates)
+        self.inflight = Inflight(spool, clock.wall(), self._mates)
         back = recover(spool)
         self.inflight.keep_only(spool.tokens())
         # Before there are any threads, for it may fail.
@@ -146,10 +142,16 @@ class House:
             notify=self._notify,
             wishes=wishes,
         )
+        self.crew.start()
         self.outbox.start()
         self.intake.start()
         self._open_gateway(worker)
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
+
+    @property
+    def _mates(self) -> int:
+        """How many other processes make calls. With any, this one makes only those that are its own to make."""
+        return self.config.processes if self.config.processes > 1 else 0
 
     def _open_gateway(self, worker: Worker) -> None:
         rounds = self.rounds
@@ -190,7 +192,7 @@ class House:
     def _crew(self) -> Crew:
         config = self.config
         return Crew(
-            config.processes - 1,
+            self._mates,
             config,
             self._threads,
             self.inflight,
