@@ -10,9 +10,7 @@ import time
 
 import click
 
-from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+from inboxd.daemon.cli_options import CONFIG, JSON, SPOOL, fail, load_config, spool_folder
 
 
 @click.command()
