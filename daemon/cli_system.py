@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import asdict
 
 import click
 
@@ -40,7 +41,7 @@ def fsck(as_json: bool, config: str | None, spool: str | None) -> None:
     finally:
         looked_at.unlock()
     if as_json:
-        click.echo(json.dumps([one.to_dict() for one in found], indent=2))
+        click.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
         for one in found:
             click.echo(f"{one.path}: {one.what}: {one.done}")
@@ -61,7 +62,7 @@ def doctor(as_json: bool, config: str | None, spool: str | None) -> None:
 
     checks = list(examine(load_config(config, spool), time.time()))
     if as_json:
-        click.echo(json.dumps([check.to_dict() for check in checks], indent=2))
+        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         for check in checks:
             click.echo(f"{check.verdict:<8} {check.what}: {check.text}")
