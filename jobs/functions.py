@@ -11,12 +11,12 @@ import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
 from inboxd.jobs.faults import Fault, HandlerFailed, Invalid, TryAgain
+from inboxd.jobs.importing import imported
 
 # Parameters that are not arguments of the job: the open attachment, and the facts about the attempt.
 FILE, CONTEXT = "file", "context"
@@ -99,11 +99,8 @@ class Function:
 
 def load(use: str) -> Function:
     """Import a function by `package.module:name`; raises Invalid."""
-    module, _, name = use.partition(":")
     try:
-        target: Any = import_module(module)
-        for step in name.split("."):
-            target = getattr(target, step)
+        target = imported(use)
     # An import runs any code there is, and whatever that raises must not end ours.
     except BaseException as error:
         raise Invalid(f"{use} cannot be loaded: {_told(error)}") from None

@@ -8,7 +8,6 @@ job is answered at the deadline all the same, and after a few such the handler t
 from __future__ import annotations
 
 import difflib
-import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from inboxd.jobs.api import Api, Policy
 from inboxd.jobs.faults import Backoff, Fault, Invalid, Timeout, TryAgain
 from inboxd.jobs.functions import Context, Function, Result, load
 from inboxd.jobs.gathering import Gathering
+from inboxd.jobs.importing import is_path
 from inboxd.jobs.job import Job
 from inboxd.jobs.put import Bucket, Stores
 from inboxd.jobs.reply import Bounds
@@ -39,7 +39,7 @@ STRAYS = 8
 
 
 def _path(use: str) -> str:
-    if not re.fullmatch(r"[\w.]+:[\w.]+", use):
+    if not is_path(use):
         raise ValueError('expected the path of a function, as "package.module:name"')
     return use
 
