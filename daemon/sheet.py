@@ -24,7 +24,7 @@ from inboxd.daemon.spool import Spool
 from inboxd.jobs.api import Apis
 from inboxd.jobs.calls import find
 from inboxd.jobs.faults import Invalid
-from inboxd.jobs.template import nearest
+from inboxd.jobs.slips import nearest
 
 _DELIMITERS = (",", ";", "\t")
 # A line of its own by which Excel tells the delimiter.

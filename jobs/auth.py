@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inboxd.jobs.fields import Headers, Url
 from inboxd.jobs.importing import imported, is_path
-from inboxd.jobs.template import nearest
+from inboxd.jobs.slips import nearest
 
 _MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
 WAYS = ("basic", "bearer", "header", "query", "oauth2", "webhook", "use")

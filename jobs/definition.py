@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from inboxd.jobs.cacherule import CacheField
 from inboxd.jobs.fields import Headers, Method, Pairs
 from inboxd.jobs.job import BODIES, Selection
-from inboxd.jobs.template import TemplateError, expand, fill, names, nearest, secrets, variables
+from inboxd.jobs.slips import nearest
+from inboxd.jobs.template import TemplateError, expand, fill, names, secrets, variables
 from inboxd.jobs.units import Duration, RateLimit, Statuses
 
 CALL_NAME = r"^[A-Za-z0-9_-]{1,100}$"

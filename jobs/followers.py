@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from inboxd.jobs.faults import Invalid, Reprocess
 from inboxd.jobs.fields import Headers, Url
 from inboxd.jobs.findings import findings
-from inboxd.jobs.template import TemplateError, checked_expression, names, nearest
+from inboxd.jobs.slips import nearest
+from inboxd.jobs.template import TemplateError, checked_expression, names
 from inboxd.jobs.units import Duration
 
 # Levels of a tree below its root. Each lengthens the names of its files, and no file name is longer than 255 bytes.

@@ -7,7 +7,6 @@ leave its segment. `${secret:NAME}` is not data and stays as it is. All failures
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ import uritemplate
 
 from inboxd.jobs.expression import Expression, expression
 from inboxd.jobs.findings import JSON
+from inboxd.jobs.slips import nearest
 
 # A reference to a credential, which only the config may hold.
 SECRET = re.compile(r"\$\{secret:([A-Za-z0-9_.-]{1,200})\}")
@@ -190,15 +190,6 @@ def _expression(text: str) -> Expression:
         return expression(text.strip())
     except ValueError as error:
         raise TemplateError(str(error)) from None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Give the end of a sentence about a name that is not known: the nearest one that is, or all."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f"; there are {', '.join(names)}" if names else ""
 
 
 def expand(template: str, values: Mapping[str, Any]) -> str:
