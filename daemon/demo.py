@@ -165,6 +165,7 @@ class Demo:
         """Drop everything and wait for the answers; gives what went wrong on the way."""
 
         def until(done: Callable[[], bool]) -> bool:
+            """Show the log until it is done; False when the daemon ends before, or the demo's time."""
             while not done():
                 if daemon.poll() is not None or time.monotonic() > self._deadline:
                     return False

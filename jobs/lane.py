@@ -100,6 +100,7 @@ class Lane:
         """
 
         def unless_resting(task: Task) -> Any:
+            """Call, or raise RetryLater."""
             if (
                 self.paused
                 or (self.trips and not task.probing)
