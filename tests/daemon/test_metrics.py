@@ -129,6 +129,7 @@ def test_a_place_that_cannot_be_written_disturbs_nobody(house: House, tmp_path: 
     (tmp_path / "inboxd.prom").mkdir()
     house.parts.rounds.turn(house.clock.wall())
     work(house, good={"url": server.url("/ok")})
+    assert house.parts.outbox.committed == 1
 
 
 @pytest.mark.parametrize("name", ["grafana.json", "alerts.yml"])

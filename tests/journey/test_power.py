@@ -38,6 +38,7 @@ def test_a_power_cut_loses_no_job_and_shows_no_torn_answer(tmp_path: Path, how: 
 
 
 def cut_and_mend(folder: Path, how: int) -> None:
+    """Cut the power in the middle of the work, start again, and hold what is there against what was promised."""
     disk = PowerCuts(folder / "disk.img", folder / "mounted")
     with CountingServer() as server:
         daemon = Daemon(folder / "mounted")
