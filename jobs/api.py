@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from inboxd.cache.urls import normal_host, normal_path
 from inboxd.jobs.auth import Auth
 from inboxd.jobs.definition import CALL_NAME, NamedCall
-from inboxd.jobs.faults import Backoff, Reprocess
 from inboxd.jobs.fields import Headers, Url
+from inboxd.jobs.patience import Backoff, Reprocess
 from inboxd.jobs.spacing import Spacing
 from inboxd.jobs.template import SECRET
 from inboxd.jobs.units import Duration, RateLimit, Statuses

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from inboxd.jobs.faults import Invalid, Reprocess
+from inboxd.jobs.faults import Invalid
 from inboxd.jobs.fields import Headers, Url
 from inboxd.jobs.findings import findings
+from inboxd.jobs.patience import Reprocess
 from inboxd.jobs.slips import nearest
 from inboxd.jobs.template import TemplateError, checked_expression, names
 from inboxd.jobs.units import Duration

@@ -17,11 +17,12 @@ from typing import Annotated, Any, BinaryIO, Protocol
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from inboxd.jobs.api import Api, Policy
-from inboxd.jobs.faults import Backoff, Fault, Invalid, Timeout, TryAgain
+from inboxd.jobs.faults import Fault, Invalid, Timeout, TryAgain
 from inboxd.jobs.functions import Context, Function, Result, load
 from inboxd.jobs.gathering import Gathering
 from inboxd.jobs.importing import is_path
 from inboxd.jobs.job import Job
+from inboxd.jobs.patience import Backoff
 from inboxd.jobs.put import Bucket, Stores
 from inboxd.jobs.reply import Bounds
 from inboxd.jobs.result import Response
