@@ -90,7 +90,9 @@ class Config(BaseModel):
 
     spool: str = Field("./spool", min_length=1, description="the folder that holds inbox, outbox and the rest")
     threads: int = Field(16, ge=1, le=1024, description="workers, and so calls at a time")
-    processes: int = Field(1, ge=1, le=64, description="processes that make calls, each on a core of its own")
+    processes: int = Field(
+        1, ge=1, le=64, description="1: one for all; N: N more that make the calls, each on a core of its own"
+    )
     window: int = Field(1000, ge=10, description="jobs held in memory; the others wait in their folder")
     fsync: Literal["group", "off"] = Field("group", description="group: answers survive a power cut; off: they may not")
     allow: list[str] = Field(["*"], description="hosts that jobs may call (* matches any text); named APIs always")

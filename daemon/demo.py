@@ -31,8 +31,6 @@ from inboxd.daemon.spool import SHOWN, Spool
 LONGEST = 20.0
 # What a daemon may need to stop, when the demo is ended before its end.
 STOPPING = 5.0
-# What a daemon may need to stop, when the demo is ended before its end.
-STOPPING = 5.0
 # Between two looks at the log.
 LOOK = 0.02
 CONFIG, LOG, SPOOL = "inboxd.toml", "inboxd.log", "spool"

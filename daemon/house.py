@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import inboxd
 from inboxd.daemon.config import Config, ConfigError
-from inboxd.daemon.cores import stay_on
 from inboxd.daemon.disk import Disk
 from inboxd.daemon.gateway_open import open_gateway
 from inboxd.daemon.inflight import Inflight
@@ -84,11 +83,10 @@ class House:
         config, spool, clock = self.config, self.spool, self.clock
         spool.make()
         spool.lock()
-        mates = config.processes - 1
         # Each process has its part of the calls at a time.
         threads = -(-config.threads // config.processes)
-        if mates:
-            stay_on(0)
+        # With any other process that makes calls, this one makes only those that are its own to make.
+        mates = config.processes if config.processes > 1 else 0
         self.inflight = Inflight(spool, clock.wall(), mates)
         back = recover(spool)
         self.inflight.keep_only(spool.tokens())
@@ -100,6 +98,7 @@ class House:
             clock,
             self.inflight,
             back,
+            mates,
             threads,
             notify=self._notify,
             hopeless=self._hopeless,
@@ -109,6 +108,7 @@ class House:
         self.parts.rounds.restore_lanes()
         # What is paused or taken back is not called first.
         self.parts.wishes.turn(clock.wall())
+        self.parts.crew.start()
         self.parts.outbox.start()
         self.parts.intake.start()
         self._open_gateway()

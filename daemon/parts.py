@@ -30,7 +30,7 @@ from inboxd.jobs.queues import Queues
 class Parts:
     """What a daemon consists of. `back` are the claims that recovery found; the outbox gives up when it is `hopeless`.
 
-    `threads` are the calls at a time of this process; `on_log` takes the lines of the other ones.
+    `mates` are the other processes that make calls, `threads` the calls at a time of each; `on_log` takes their lines.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Parts:
         clock: Clock,
         inflight: Inflight,
         back: Iterable[Claim],
+        mates: int,
         threads: int,
         *,
         notify: Notify,
@@ -50,6 +51,7 @@ class Parts:
         self._spool = spool
         self._clock = clock
         self._inflight = inflight
+        self._mates = mates
         self._threads = threads
         self._deferred = Deferred(spool)
         self.outbox = Outbox(spool, hopeless=hopeless)
@@ -66,7 +68,7 @@ class Parts:
 
     def _crew(self, on_log: Callable[[list[str]], None]) -> Crew:
         return Crew(
-            self._config.processes - 1,
+            self._mates,
             self._config,
             self._threads,
             self._inflight,
