@@ -89,7 +89,7 @@ class Config(BaseModel):
     model_config = ConfigDict(**_MODEL, title="inboxd.toml")
 
     spool: str = Field("./spool", min_length=1, description="the folder that holds inbox, outbox and the rest")
-    threads: int = Field(16, ge=1, le=1024, description="workers, and so calls at a time")
+    threads: int = Field(16, ge=1, le=1024, description="calls at a time that one API may have; a third more workers")
     processes: int = Field(
         1, ge=1, le=64, description="1: one for all; N: N more that make the calls, each on a core of its own"
     )
