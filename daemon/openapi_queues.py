@@ -86,7 +86,13 @@ _RECEIVE = does(
     400,
     404,
     429,
-    parameters=[_QUEUE, _AMOUNT, _LEASE, _CONSUMER, number("wait", "seconds to wait for the first", 0, 60)],
+    parameters=[
+        _QUEUE,
+        _AMOUNT,
+        _LEASE,
+        _CONSUMER,
+        number("wait", "seconds to wait for the first (20 at most)", 0, 60),
+    ],
 )
 _MESSAGE = {
     "patch": does(
