@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -74,9 +73,11 @@ def doctor(as_json: bool, config: str | None, spool: str | None) -> None:
 @click.option("--root", metavar="DIR", help="Write below this folder instead of / or your home.")
 def install_units(user: bool, root: str | None) -> None:
     """Write the files for systemd, and say what to do next."""
+    from shutil import which
+
     from inboxd.daemon.units import AFTER_SYSTEM, AFTER_USER, UnitsError, install
 
-    command = shutil.which(sys.argv[0]) or shutil.which("inboxd")
+    command = which(sys.argv[0]) or which("inboxd")
     if command is None:
         fail("no command `inboxd` is installed; `pip install inboxd` makes one")
     try:
