@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import CORES, Sample, Stopwatch
-from bench.rig import Daemon, Late
+from bench.rig import Daemon, Late, wait_until
 from bench.work import Work
 from inboxd.daemon.config import Config
 
@@ -124,6 +124,11 @@ def started(folder: Path, settings: Settings, cores: set[int] | None = None) -> 
             daemon.start()
         finally:
             os.sched_setaffinity(0, own)
+        mates = settings.get("processes", 1)
+        if mates > 1:
+            # Peers load what they need before they say that they are ready.
+            helps = 'event="a process helps"'
+            wait_until(lambda: daemon.log.read_text().count(helps) >= mates, "the other processes", SLOW)
         yield daemon
         if daemon.ended:
             raise Late(f"the daemon ended: {daemon.log.read_text()[-500:]}")
