@@ -84,6 +84,7 @@ class Inboxd:
     def __call__(self, work: Work, folder: Path, server: list[int]) -> Sample:
         """Make all calls with a daemon of its own; raises Late when some do not end, or end badly."""
         with started(folder, self._settings, self._cores) as daemon:
+            warmed_up(daemon, self._settings)
             dropped = self._way(daemon, work)
             watch = Stopwatch([daemon.pid], server)
             dropped.go()
@@ -124,17 +125,20 @@ def started(folder: Path, settings: Settings, cores: set[int] | None = None) -> 
             daemon.start()
         finally:
             os.sched_setaffinity(0, own)
-        mates = settings.get("processes", 1)
-        if mates > 1:
-            # Peers load what they need before they say that they are ready.
-            helps = 'event="a process helps"'
-            wait_until(lambda: daemon.log.read_text().count(helps) >= mates, "the other processes", SLOW)
         yield daemon
         if daemon.ended:
             raise Late(f"the daemon ended: {daemon.log.read_text()[-500:]}")
     finally:
         daemon.kill()
         shutil.rmtree(daemon.folder, ignore_errors=True)
+
+
+def warmed_up(daemon: Daemon, settings: Settings) -> None:
+    """Wait until all processes have loaded what they need, as peers have when they say that they are ready."""
+    others = settings.get("processes", 1)
+    if others > 1:
+        helps = 'event="a process helps"'
+        wait_until(lambda: daemon.log.read_text().count(helps) >= others, "the other processes", SLOW)
 
 
 def prepared(folder: Path, settings: Settings) -> Daemon:
