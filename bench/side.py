@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import CORES, Sample, Stopwatch
-from bench.rig import Daemon, Late
+from bench.rig import Daemon, Late, wait_until
 from bench.work import Work
 from inboxd.daemon.config import Config
 
@@ -84,6 +84,7 @@ class Inboxd:
     def __call__(self, work: Work, folder: Path, server: list[int]) -> Sample:
         """Make all calls with a daemon of its own; raises Late when some do not end, or end badly."""
         with started(folder, self._settings, self._cores) as daemon:
+            warmed_up(daemon, self._settings)
             dropped = self._way(daemon, work)
             watch = Stopwatch([daemon.pid], server)
             dropped.go()
@@ -130,6 +131,14 @@ def started(folder: Path, settings: Settings, cores: set[int] | None = None) -> 
     finally:
         daemon.kill()
         shutil.rmtree(daemon.folder, ignore_errors=True)
+
+
+def warmed_up(daemon: Daemon, settings: Settings) -> None:
+    """Wait until all processes have loaded what they need, as peers have when they say that they are ready."""
+    others = settings.get("processes", 1)
+    if others > 1:
+        helps = 'event="a process helps"'
+        wait_until(lambda: daemon.log.read_text().count(helps) >= others, "the other processes", SLOW)
 
 
 def prepared(folder: Path, settings: Settings) -> Daemon:

@@ -100,7 +100,7 @@ class Batch:
         crew = self._worker.crew
         if crew is None or self._ours:
             return None
-        while room := crew.room:
+        while room := crew.room(self):
             jobs: list[tuple[Line, Asked]] = []
             while len(jobs) < room and (line := self._next(now)) is not None:
                 token = f"{self.claim.token}:{line.number}"
@@ -112,8 +112,8 @@ class Batch:
                 crew.hand_out(self, jobs)
             if len(jobs) < room:
                 return None
-        # They will soon have room. What this process called meanwhile, it would take from what it has to do for them.
-        return inf if crew.serves else None
+        # What this process called until they have room, it would take from what it has to do for them.
+        return inf if crew.quick else None
 
     def came_back(self, line: Line, back: Back) -> None:
         """Take back a line that another process was given."""
@@ -162,7 +162,8 @@ class Batch:
     def _whole_at(self, now: float) -> float:
         """Give when the end of the file is to be believed: it was whole when claimed, or seemed to be."""
         status = self._lines.status
-        since = status.st_mtime > time_of(self.claim.token)
+        # Tokens count whole milliseconds.
+        since = status.st_mtime > time_of(self.claim.token) + 0.001
         return whole_at(status, now, self._worker.quiet) if since else -inf
 
     def _begin(self, line: Line, now: float) -> None:

@@ -13,8 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from math import inf
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
@@ -31,6 +33,8 @@ TOGETHER = 32
 # What one mate may have in hand: so many jobs, and so many bytes of them that a message never waits for the socket.
 MOST_JOBS = 4 * TOGETHER
 MOST_BYTES = 64 * 1024
+# Mates are quick while so many answers come within so many seconds.
+MANY, SOON = 32, 0.1
 # A mate that has died is replaced so many seconds later.
 AGAIN = 10.0
 # What a mate is granted to come to its end, beyond the drain.
@@ -59,10 +63,11 @@ class Mate:
         self.link = link
         self.there = False
         self.leaving = False
-        # By token: whose it is, what it is to its owner, the job.
+        # By token: whose it is, what it is to its owner, the job; and how many are whose.
         self.in_hand: dict[str, tuple[Owner, Any, Asked]] = {}
         # Those of them that were asked back, until it is known whether they come.
         self.recalled: dict[str, Future[bool]] = {}
+        self.held: Counter[int] = Counter()
         self.bytes = 0
         # How often it said something.
         self.words = 0
@@ -73,10 +78,11 @@ class Mate:
         with self._sending, contextlib.suppress(OSError):
             self.link.send(message)
 
-    @property
-    def room(self) -> int:
-        """Say how many more jobs it may get."""
-        return MOST_JOBS - len(self.in_hand) if self.there and not self.leaving and self.bytes < MOST_BYTES else 0
+    def room(self, owner: Owner) -> int:
+        """Say how many more jobs of an owner it may get, who may hold as much of it as is left free."""
+        if not self.there or self.leaving or self.bytes >= MOST_BYTES:
+            return 0
+        return max(0, (MOST_JOBS - len(self.in_hand) - self.held[id(owner)] + 1) // 2)
 
 
 class Crew:
@@ -115,29 +121,31 @@ class Crew:
         self._lock = threading.Lock()
         self._start_at = 0.0
         self._stopping = False
+        # Answers since that was last noted, and when there had been MANY of them.
+        self._answers, self._many_at = 0, -inf
 
     # -- handing out: on the intake's thread ------------------------------------------------------------------
 
     @property
-    def serves(self) -> bool:
-        """Tell whether there are mates that take jobs, if not at this moment."""
-        return not (self._stopping or self.idle) and any(mate.there and not mate.leaving for mate in self.mates)
+    def quick(self) -> bool:
+        """Tell whether the mates answer so fast that who finds no room soon will; with slow APIs that may take long."""
+        return not (self._stopping or self.idle) and self._clock.mono() - self._many_at < SOON
 
-    @property
-    def room(self) -> int:
-        """Say how many jobs may be handed out now, at most TOGETHER; sees to it that there are mates."""
+    def room(self, owner: Owner) -> int:
+        """Say how many jobs of an owner may be handed out now, at most TOGETHER; sees to it that there are mates."""
         if not self._size or self._stopping or self.idle:
             return 0
         self.start()
-        return min(TOGETHER, max((mate.room for mate in self._mates.values()), default=0))
+        return min(TOGETHER, max((mate.room(owner) for mate in self._mates.values()), default=0))
 
     def hand_out(self, owner: Owner, jobs: list[tuple[Any, Asked]]) -> None:
         """Give jobs, each with what it is to its owner, to the mate that has the most room."""
         with self._lock:
-            mate = max(self._mates.values(), key=lambda one: one.room, default=None)
+            mate = max(self._mates.values(), key=lambda one: one.room(owner), default=None)
             if mate is not None:
                 for thing, asked in jobs:
                     mate.in_hand[asked.token] = (owner, thing, asked)
+                    mate.held[id(owner)] += 1
                     mate.bytes += len(asked.data)
         if mate is None:
             self._take_back([(owner, thing, asked) for thing, asked in jobs])
@@ -237,6 +245,7 @@ class Crew:
             for other in list(self._mates.values()):
                 if other is not mate:
                     other.tell(rest)
+        self._note_pace(len(done.ready))
         came: dict[int, tuple[Owner, list[tuple[Any, Ready]]]] = {}
         for ready in done.ready:
             owner, thing = self._off(mate, ready.token)
@@ -258,10 +267,19 @@ class Crew:
         if asked is not None:
             asked.set_result(came)
 
+    def _note_pace(self, answers: int) -> None:
+        self._answers += answers
+        if self._answers >= MANY:
+            self._answers, self._many_at = 0, self._clock.mono()
+
     def _off(self, mate: Mate, token: str) -> tuple[Owner, Any]:
         """Take a job off what a mate has in hand."""
         with self._lock:
             owner, thing, asked = mate.in_hand.pop(token)
+            mate.held[id(owner)] -= 1
+            if not mate.held[id(owner)]:
+                # Another owner may come to lie at the same place.
+                del mate.held[id(owner)]
             mate.bytes -= len(asked.data)
         return owner, thing
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import BinaryIO
 
 # A field of logfmt, its value in quotes or plain; what stands in quotes is passed over whole.
@@ -47,7 +47,7 @@ def _fields(line: str) -> dict[str, str]:
         return {}
 
 
-def lines(path: str, pause: Callable[[], None]) -> Iterator[str]:
+def lines(path: str, pause: Callable[[], None]) -> Generator[str, None, None]:
     """Give the lines of a file, those that are there and those that come; `pause` waits a moment. Raises OSError."""
     file: BinaryIO = open(path, "rb")  # noqa: SIM115  # closed below, or replaced by the one that took its name
     try:

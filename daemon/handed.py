@@ -67,19 +67,19 @@ class Handed:
 
     def helps(self, waiting: int) -> bool:
         """Tell whether other processes are to get what they may have of `waiting` claimed jobs."""
-        return (self.count > 0 or waiting >= BUSY) and self._crew.serves
+        return self.count > 0 or waiting >= BUSY
 
     @property
     def full(self) -> bool:
-        """Tell whether they have no room just now. They soon will; until then this process has its own to do."""
-        return not self._crew.room
+        """Tell whether they have no room, but soon will; until then this process has its own to do."""
+        return not self._crew.room(self) and self._crew.quick
 
     def take(self, claim: Claim) -> bool:
-        """Take a claimed job for another process, which has room for it; False when it is for this one."""
+        """Take a claimed job for another process, if one has room for it; False when it is for this one."""
         worker = self._worker
         # A name with a ~ is that of a job in a tree, or of none.
         strange = claim.many or claim.trouble is not None or "~" in claim.name
-        if claim.token in self._ours or claim.token in worker.crashes or strange:
+        if claim.token in self._ours or claim.token in worker.crashes or strange or not self._crew.room(self):
             self._ours.discard(claim.token)
             return False
         try:
@@ -91,7 +91,7 @@ class Handed:
             return False
         self.count += 1
         self._pending.append((claim, Asked(claim.token, claim.name, None, data, [], 0)))
-        if len(self._pending) >= self._crew.room:
+        if len(self._pending) >= self._crew.room(self):
             self.hand_out()
         return True
 

@@ -6,7 +6,7 @@ from bench.field import Field, tell
 from bench.measure import Sample, Stopwatch, memory
 from bench.plots import Plot, figure
 from bench.report import Bar, Page, Table
-from bench.side import WHOLE_MACHINE, Batch, answers, prepared, started, told, wait_for
+from bench.side import WHOLE_MACHINE, Batch, answers, prepared, started, told, wait_for, warmed_up
 from bench.work import Work, gets
 
 PLACE = 5
@@ -70,6 +70,7 @@ def bars(way: str, sizes: list[int], done: list[Run]) -> list[Bar]:
 def lines(folder: Path, work: Work, server: list[int]) -> Run:
     """Run a batch."""
     with started(folder, WHOLE_MACHINE) as daemon:
+        warmed_up(daemon, WHOLE_MACHINE)
         batch = Batch(daemon, work)
         watch = Stopwatch([daemon.pid], server)
         batch.go()

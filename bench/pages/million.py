@@ -4,7 +4,7 @@ from bench.field import Field, tell
 from bench.measure import Stopwatch, memory
 from bench.plots import figure
 from bench.report import Bar, Page, Table
-from bench.side import WHOLE_MACHINE, Batch, started, told
+from bench.side import WHOLE_MACHINE, Batch, started, told, warmed_up
 from bench.work import gets
 
 PLACE = 3
@@ -16,6 +16,7 @@ def measure(field: Field) -> Page:
     """Run one batch, once."""
     size = field.size(1_000_000)
     with field.scratch() as folder, started(folder, WHOLE_MACHINE) as daemon:
+        warmed_up(daemon, WHOLE_MACHINE)
         batch = Batch(daemon, gets(field.server, size))
         tell(f"{size:,} calls")
         watch = Stopwatch([daemon.pid], field.server.pids)

@@ -82,6 +82,19 @@ def check(answer: Any, kind: int, daemon: Daemon) -> None:
         assert (daemon.spool / "outbox" / answer["response"]["file"]).stat().st_size == 5000
 
 
+def test_a_batch_for_a_slow_api_holds_up_no_other(tmp_path: Path) -> None:
+    with CountingServer() as slow, CountingServer() as fast, Daemon(tmp_path, f"{TWO}threads = 4\n") as daemon:
+        with_a_mate(daemon, fast)
+        daemon.drop("sleepy", *({"url": slow.url(f"/slow/{number}?ms=3000")} for number in range(2000)))
+        wait_until(lambda: len(slow.requests) >= 4, "all places for one API to be taken")
+        daemon.drop("orders", *({"url": fast.url(f"/ok/{number}")} for number in range(100)))
+        assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 100
+        for number in range(100):
+            daemon.drop(f"single-{number}", {"url": fast.url(f"/ok/single/{number}")})
+        assert {daemon.answer(f"single-{number}")["status"] for number in range(100)} == {"done"}
+        assert len(slow.requests) < 1000
+
+
 def test_a_mate_that_dies_takes_no_line_with_it(tmp_path: Path) -> None:
     with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
         mate = with_a_mate(daemon, server)
