@@ -231,9 +231,10 @@ class Crew:
             mate.bytes -= len(asked.data)
         return owner, thing
 
-    def change(self, config: Config) -> None:
+    def change(self, config: Config, threads: int) -> None:
         """Go on under another config: those that know the old one come to their end, and others are started."""
         self._config = config
+        self._threads = threads
         for mate in list(self._mates.values()):
             mate.leaving = True
             mate.tell(Stop(config.drain))

@@ -51,7 +51,7 @@ SOON = 0.05
 # Asked for again and again while calls end, so that `drain` may be longer than the unit's TimeoutStopSec.
 GRACE = 10.0
 # What a reload changes, beside the log's level; the other keys are how the parts were built.
-AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain", "keep", "metrics")
+AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain", "keep", "metrics", "threads")
 
 
 class House:
@@ -97,15 +97,13 @@ class House:
         spool.make()
         spool.lock()
         mates = config.processes - 1
-        # Each process has its part of the calls at a time.
-        self._threads = -(-config.threads // config.processes)
         if mates:
             stay_on(0)
         self.inflight = Inflight(spool, clock.wall(), mates)
         back = recover(spool)
         self.inflight.keep_only(spool.tokens())
         # Before there are any threads, for it may fail.
-        self.inflight.open(workers_for(self._threads))
+        self.inflight.open(workers_for(threads_of(config)))
         self.outbox = Outbox(spool, hopeless=self._hopeless)
         self.crew = self._crew()
         files = Files(fsync=config.fsync == "group")
@@ -169,7 +167,7 @@ class House:
         config = self.config
         return ApiClient(
             config.apis,
-            threads=self._threads,
+            threads=threads_of(config),
             window=config.window,
             cache=Store(self.spool.folder("cache"), entries=config.cache.entries, size=config.cache.size),
             secrets=config.secrets,
@@ -192,7 +190,7 @@ class House:
         return Crew(
             config.processes - 1,
             config,
-            self._threads,
+            threads_of(config),
             self.inflight,
             self.clock,
             wake=self._on_room,
@@ -263,11 +261,16 @@ class House:
             self._notify.ready()
 
     def _change(self, new: Config) -> None:
+        try:
+            self.inflight.have_room_for(workers_for(threads_of(new)))
+        except OSError as error:
+            raise ConfigError(f"threads: no room to note what they do: {error.strerror}") from None
         changes: dict[str, Any] = {name: getattr(new, name) for name in AT_RUN_TIME}
         changes["log"] = self.config.log.model_copy(update={"level": new.log.level})
         self.config = self.config.model_copy(update=changes)
         self.rounds.change(self.config)
-        self.crew.change(self.config)
+        self.crew.change(self.config, threads_of(self.config))
+        self.client.employ(threads_of(self.config))
         self.client.change(
             self.config.apis,
             allow=self.config.allow,
@@ -350,6 +353,11 @@ class House:
         self.spool.unlock()
         self._notify.close()
         log.info("stopped", extra={"fields": {"answered": self.outbox.committed, "cut": self.cut}})
+
+
+def threads_of(config: Config) -> int:
+    """Give the part that each process has of the calls at a time."""
+    return -(-config.threads // config.processes)
 
 
 def uids(users: Iterable[str]) -> frozenset[int]:
