@@ -196,6 +196,7 @@ class House:
             wake=self._on_room,
             on_log=self._on_log,
             on_rest=self._rest_lane,
+            watchdog=self._notify.watchdog,
         )
 
     def _tell_missing_secrets(self) -> None:

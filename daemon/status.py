@@ -52,6 +52,7 @@ def in_words(found: dict[str, Any]) -> str:
     if found["running"]:
         lines += [f"  trouble: {trouble}" for trouble in daemon.get("trouble", ())]
         lines += [cache_in_words(daemon["cache"])] if daemon.get("cache", {}).get("uses") else []
+        lines += [_process(process) for process in daemon.get("processes", ())]
         lines += [_batch(batch) for batch in daemon.get("batches", ())]
         lines += [_lane(name, lane) for name, lane in sorted(daemon.get("lanes", {}).items())]
         lines += [f"  {api}: paused" for api in daemon.get("paused", ()) if api not in daemon.get("lanes", {})]
@@ -66,6 +67,10 @@ def cache_in_words(cache: dict[str, Any]) -> str:
     spared = sum(uses.get(use, 0) for use in ("hit", "shared", "stale"))
     counts = ", ".join(f"{count} {use}" for use, count in sorted(uses.items()))
     return f"  cache: {spared / asked if asked else 0:.0%} of {asked} answers without a call ({counts})"
+
+
+def _process(process: dict[str, int]) -> str:
+    return f"  process {process['number']} (pid {process['pid']}) helps with {process['jobs']} jobs"
 
 
 def _batch(batch: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ LANE = {"running": 0, "waiting": 0, "rests_for": 0.0, "trips": 0, "faults": 0}
 SAID = {
     "pid": 17,
     "since": "2026-01-01T00:00:00.000Z",
+    "processes": [{"number": 1, "pid": 18, "jobs": 96}],
     "trouble": ["only 3 bytes are free"],
     "batches": [{"name": "many", "answered": 7, "done": 5, "failed": 2}, {"name": "new", "answered": 0}],
     "paused": ["pay", "ship"],
@@ -80,6 +81,7 @@ def test_a_running_daemon_is_described(spool: Spool) -> None:
     assert lines[len(SHOWN)].endswith(" MiB free on the disk")
     assert lines[len(SHOWN) + 1 :] == [
         "  trouble: only 3 bytes are free",
+        "  process 1 (pid 18) helps with 96 jobs",
         "  batch many: 7 lines answered (5 done, 2 failed)",
         "  batch new: 0 lines answered",
         "  bank: 0 running, 1 waiting, rests for 2.2 s after 10 faults in a row",
