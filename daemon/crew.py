@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from inboxd.daemon.config import Config
 from inboxd.daemon.inflight import Inflight
 from inboxd.daemon.pulse import patience
-from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
+from inboxd.daemon.ready import Asked, Back, Done, PutDown, Ready, Rest, Stop, Work
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.tally import Tallies
 
@@ -71,7 +71,7 @@ class Mate:
         self.silent_since = inf
         self._sending = threading.Lock()
 
-    def tell(self, message: Work | Rest | Stop) -> None:
+    def tell(self, message: Work | Rest | PutDown | Stop) -> None:
         """Send it a message. One that is dying is noticed by its reader, who takes back all that it had in hand."""
         with self._sending, contextlib.suppress(OSError):
             self.link.send(message)
@@ -155,6 +155,12 @@ class Crew:
         """Let all mates' lanes of that name rest."""
         for mate in list(self._mates.values()):
             mate.tell(Rest(name, seconds))
+
+    def put_down(self, token: str, wait: float) -> None:
+        """Have back what the mates have of a batch and do not call just now."""
+        for mate in self.mates:
+            if any(asked.token.startswith(token) for _, _, asked in list(mate.in_hand.values())):
+                mate.tell(PutDown(token, wait))
 
     @property
     def mates(self) -> list[Mate]:

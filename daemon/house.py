@@ -130,7 +130,8 @@ class House:
         )
         self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
         self._tell_missing_secrets()
-        wishes = Wishes(spool, self.client.queue, self.crew, worker.unwanted, note=self._on_return(deferred))
+        batches, note = self.intake.batches, self._on_return(deferred)
+        wishes = Wishes(spool, self.client.queue, self.crew, worker.unwanted, batches, note)
         # What is paused or taken back is not called first.
         wishes.turn(clock.wall())
         self.rounds = Rounds(

@@ -27,7 +27,7 @@ from inboxd.daemon.inflight import Page
 from inboxd.daemon.log import Logs, line_of
 from inboxd.daemon.names import body_of_line, is_posted
 from inboxd.daemon.pulse import Pulse, Sign, patience, signs_of_calls
-from inboxd.daemon.ready import Asked, Back, Done, Ready, Rest, Stop, Work
+from inboxd.daemon.ready import Asked, Back, Done, PutDown, Ready, Rest, Stop, Work
 from inboxd.daemon.settlement import BODY, answer_fields, leaves_a_body
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.calls import placed, plain
@@ -127,6 +127,8 @@ class Mate:
                     self._begin(asked)
                     self._begun += 1
                 self._begins = False
+            elif isinstance(message, PutDown):
+                self.client.queue.put_down(message.token, message.wait)
             else:
                 self.client.rest(message.name, message.seconds)
         self.client.close(message.drain)

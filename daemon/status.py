@@ -11,6 +11,9 @@ from typing import Any
 
 from inboxd.daemon.spool import SHOWN, Spool
 
+# What is said of a batch beside the number of answers of each status.
+OF_BATCH = {"name", "answered", "put_aside"}
+
 
 def gather(folder: str) -> dict[str, Any] | None:
     """Look into the spool; None when there is none. Raises OSError."""
@@ -74,8 +77,9 @@ def _process(process: dict[str, int]) -> str:
 
 
 def _batch(batch: dict[str, Any]) -> str:
-    counts = ", ".join(f"{count} {status}" for status, count in batch.items() if status not in {"name", "answered"})
-    return f"  batch {batch['name']}: {batch['answered']} lines answered{f' ({counts})' if counts else ''}"
+    counts = ", ".join(f"{count} {status}" for status, count in batch.items() if status not in OF_BATCH)
+    aside = ", being put aside" if batch.get("put_aside") else ""
+    return f"  batch {batch['name']}: {batch['answered']} lines answered{f' ({counts})' if counts else ''}{aside}"
 
 
 def _lane(name: str, lane: dict[str, Any]) -> str:

@@ -210,7 +210,7 @@ def _attempt(seen: Seen, tried: int) -> str:
 def _active(seen: Seen, now: float) -> str:  # noqa: PLR0911  # a list of cases reads best as one
     if seen.called:
         return "it is being called just now"
-    if seen.claim is not None and seen.claim.kind == ".jsonl":
+    if seen.claim is not None and seen.claim.many:
         return _batch(seen)
     if seen.missing:
         return f'its attachment "{seen.missing[0]}" is not in the inbox yet'
@@ -236,6 +236,8 @@ def _active(seen: Seen, now: float) -> str:  # noqa: PLR0911  # a list of cases 
 
 def _batch(seen: Seen) -> str:
     for batch in seen.daemon.get("batches", ()):
+        if batch["name"] == seen.name and batch.get("put_aside"):
+            return f"{batch['answered']} lines are answered; it goes to hold/ when the calls under way have ended"
         if batch["name"] == seen.name:
             return f"the batch is under way, {batch['answered']} lines are answered"
     return "the batch is one of many; it is read as soon as another one is through"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemonkit import CountingServer, Daemon, wait_until
+from tests.daemonkit import CountingServer, Daemon, inboxd, wait_until
 from tests.gatewaykit import Served
 
 pytestmark = pytest.mark.journey
@@ -61,6 +61,8 @@ def test_a_batch_is_answered_once_for_each_line_whatever_the_lines_are(tmp_path:
             check(answer, number % len(kinds), daemon)
         times = [server.counts[f"/ok/{number}"] for number in range(210) if number % 7 in {0, 5, 6}]
         assert set(times) == {1}
+        # Answers do not wait for the lines of the log.
+        wait_until(lambda: daemon.log.count("event=answered") >= 40 + 210, "a line for each")
         assert daemon.log.count("event=answered") == 40 + 210
         assert daemon.stop() == 0
 
@@ -216,6 +218,25 @@ def test_a_stop_in_the_middle_lets_calls_end_and_goes_on_later(tmp_path: Path) -
         daemon.start()
         assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 700
         assert max(server.counts[f"/ok/{number}"] for number in range(700)) == 1
+        assert daemon.stop() == 0
+
+
+def test_a_batch_is_held_whoever_makes_its_calls_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+    with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
+        with_a_mate(daemon, server)
+        daemon.drop("orders", *({"url": server.url(f"/slow/{number}?ms=20")} for number in range(600)))
+        wait_until(lambda: len(calls(server, "/slow/")) > 100, "some calls")
+        assert inboxd("hold", "orders", cwd=tmp_path).returncode == 0
+        (held,) = daemon.files("hold")
+        called = len(calls(server, "/slow/"))
+        assert called < 600
+        daemon.kill()
+        daemon.start()
+        assert inboxd("release", "orders", cwd=tmp_path).returncode == 0
+        assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 600
+        # Not one of those that were answered, or on their way, was called again; nor any while it was held.
+        assert max(server.counts[f"/slow/{number}"] for number in range(600)) == 1
+        assert held not in daemon.files("hold")
         assert daemon.stop() == 0
 
 
