@@ -224,18 +224,18 @@ def test_a_stop_in_the_middle_lets_calls_end_and_goes_on_later(tmp_path: Path) -
 def test_a_batch_is_held_whoever_makes_its_calls_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
         with_a_mate(daemon, server)
-        daemon.drop("orders", *({"url": server.url(f"/slow/{number}?ms=200")} for number in range(600)))
+        daemon.drop("orders", *({"url": server.url(f"/slow/{number}?ms=200")} for number in range(300)))
         wait_until(lambda: len(calls(server, "/slow/")) > 100, "some calls")
         assert inboxd("hold", "orders", cwd=tmp_path).returncode == 0
         (held,) = daemon.files("hold")
         called = len(calls(server, "/slow/"))
-        assert called < 600
+        assert called < 300
         daemon.kill()
         daemon.start()
         assert inboxd("release", "orders", cwd=tmp_path).returncode == 0
-        assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 600
+        assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 300
         # Not one of those that were answered, or on their way, was called again; nor any while it was held.
-        assert max(server.counts[f"/slow/{number}"] for number in range(600)) == 1
+        assert max(server.counts[f"/slow/{number}"] for number in range(300)) == 1
         assert held not in daemon.files("hold")
         assert daemon.stop() == 0
 
