@@ -93,6 +93,25 @@ def test_a_running_daemon_is_described(spool: Spool) -> None:
     ]
 
 
+def test_a_daemon_that_says_nothing_any_more_is_told_of(spool: Spool) -> None:
+    Path(spool.state("status.json")).write_text(json.dumps(SAID | {"at": "2026-01-01T00:00:00.000Z"}))
+    spool.lock()
+    assert "  trouble: the daemon has said nothing for " in in_words(found(spool))
+    spool.unlock()
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [(50.0, "12.5 of 50 calls a second"), (0.5, "at most 30 calls a minute"), (10 / 3600, "at most 10 calls an hour")],
+)
+def test_a_limit_is_told_in_a_measure_that_one_can_read(spool: Spool, limit: float, text: str) -> None:
+    lanes = {"shop": LANE | {"limit": limit, "per_second": 12.5}}
+    Path(spool.state("status.json")).write_text(json.dumps(SAID | {"lanes": lanes}))
+    spool.lock()
+    assert f"  shop: 0 running, 0 waiting, {text}" in in_words(found(spool))
+    spool.unlock()
+
+
 def test_of_a_daemon_that_is_gone_nothing_but_that_is_said(spool: Spool) -> None:
     Path(spool.state("status.json")).write_text(json.dumps(SAID))
     head, *lines = in_words(found(spool)).splitlines()
