@@ -8,9 +8,12 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from bench.rig import Daemon, Outcome, Server, wait_until
+from bench.stillness import Stillness
 
 # Figures to come close to on a machine with nothing else to do.
 SECONDS = 20
+# A limit is measured anew while the machine stood still for more than so many seconds meanwhile; so often at most.
+STILL, TRIES = 0.01 * SECONDS, 5
 
 
 def fairness(folder: Path) -> Outcome:
@@ -49,21 +52,28 @@ def rates(folder: Path) -> Outcome:
     passed, figures = True, []
     with Server() as server:
         for rate in (10, 100, 1000):
-            seen, permitted = _paced(folder / str(rate), server, rate)
+            for attempt in range(1, TRIES + 1):
+                with Stillness() as machine:
+                    seen, permitted = _paced(folder / f"{rate}-{attempt}", server, f"{rate}/{attempt}", rate)
+                if machine.seconds <= STILL:
+                    break
             reached = len(seen) / SECONDS / rate
             most_seen, most_permitted = _busiest(seen), _busiest(permitted)
             bound = rate * 1.02 + 1
             passed = passed and reached >= 0.97 and most_seen <= bound and most_permitted <= bound
-            figures.append(f"{rate}/s: {reached:.1%}, busiest second {most_seen} seen, {most_permitted} permitted")
+            figures.append(
+                f"{rate}/s: {reached:.1%}, busiest second {most_seen} seen, {most_permitted} permitted "
+                f"(attempt {attempt}, the machine stood still for {machine.seconds:.2f} s)"
+            )
     return Outcome(passed, "; ".join(figures))
 
 
-def _paced(folder: Path, server: Server, rate: int) -> tuple[list[float], list[float]]:
+def _paced(folder: Path, server: Server, place: str, rate: int) -> tuple[list[float], list[float]]:
     """Make calls at a rate for SECONDS; returns when the server saw each, and when each was permitted."""
-    config = f'[api.paced]\nbase_url = "{server.url("/ok/")}{rate}"\nrate = "{rate}/s"\n'
+    config = f'[api.paced]\nbase_url = "{server.url("/ok/")}{place}"\nrate = "{rate}/s"\n'
     with Daemon(folder, config) as daemon:
-        daemon.drop([("paced", [{"url": server.url(f"/ok/{rate}/{n}")} for n in range(rate * (SECONDS + 10))])])
-        ours = f"/ok/{rate}/"
+        daemon.drop([("paced", [{"url": server.url(f"/ok/{place}/{n}")} for n in range(rate * (SECONDS + 10))])])
+        ours = f"/ok/{place}/"
         wait_until(lambda: any(call.path.startswith(ours) for call in server.calls()), "the first call", 30)
         time.sleep(SECONDS + 1)
         seen = sorted(call.at for call in server.calls() if call.path.startswith(ours))

@@ -39,27 +39,16 @@ def burst(folder: Path) -> Outcome:
 def kill(folder: Path) -> Outcome:
     """20 times kill -9 during 5,000 jobs: 5,000 answers; twice were made only calls in flight, with the same key."""
     count, kills = 5000, 20
-    chance = random.Random()
-    in_flight: list[set[str]] = []
     with Server() as server, Daemon(folder) as daemon:
         daemon.drop((f"job-{n}", {"url": server.url(f"/ok/job-{n}?ms=25")}) for n in range(count))
-        since = 0.0
-        for _ in range(kills):
-            time.sleep(chance.uniform(0.05, 0.6))
-            daemon.kill()
-            answered = {name.removesuffix(".json") for name in daemon.names("outbox")}
-            # A call that the server has taken in may not stand in its list for a moment.
-            time.sleep(0.1)
-            in_flight.append({_name(call) for call in server.calls() if call.at > since} - answered)
-            since = time.monotonic()
-            left = count - len(answered)
-            daemon.start()
+        in_flight, answered = _killed(daemon, server, kills)
         daemon.wait_for_answers(count, 180)
         code, _ = daemon.terminate(30)
         answers = list(daemon.answers())
         calls = server.calls()
         leftovers = [name for where in ("inbox", "active", "deferred", "failed") for name in daemon.names(where)]
     times = Counter(_name(call) for call in calls)
+    left = count - answered
     twice = times.total() - len(times)
     allowed = sum(Counter(name for names in in_flight for name in names).values())
     strangers = [name for name, number in times.items() if number > 1 + sum(name in names for names in in_flight)]
@@ -81,6 +70,24 @@ def kill(folder: Path) -> Outcome:
         f"{twice} of {allowed} in flight (called in that run, not visibly answered at its end; at most {most} at one), "
         f"others again {len(strangers)}; changed keys {changed}; left behind {len(leftovers)}",
     )
+
+
+def _killed(daemon: Daemon, server: Server, kills: int) -> tuple[list[set[str]], int]:
+    """Kill a daemon again and again; returns what was in flight each time, and how much was answered at the last."""
+    chance = random.Random()
+    in_flight: list[set[str]] = []
+    answered: set[str] = set()
+    since = 0.0
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.05, 0.6))
+        daemon.kill()
+        answered = {name.removesuffix(".json") for name in daemon.names("outbox")}
+        # A call that the server has taken in may not stand in its list for a moment.
+        time.sleep(0.1)
+        in_flight.append({_name(call) for call in server.calls() if call.at > since} - answered)
+        since = time.monotonic()
+        daemon.start()
+    return in_flight, len(answered)
 
 
 def trees(folder: Path) -> Outcome:
@@ -148,12 +155,7 @@ def batch(folder: Path) -> Outcome:
             wait_until(lambda: "large.jsonl" in daemon.names("outbox"), "the large batch", 240, 0.2)
             took = time.monotonic() - began
             large = max(first, daemon.memory("VmHWM"))
-            statuses, numbers = Counter[str](), set[int]()
-            with (daemon.spool / "outbox" / "large.jsonl").open("rb") as file:
-                for line in file:
-                    answer = json.loads(line)
-                    statuses[answer["status"]] += 1
-                    numbers.add(answer["line"])
+            statuses, numbers = _tallied(daemon.spool / "outbox" / "large.jsonl")
         times = Counter(int(_name(call)) for call in server.calls()[before:])
     again = {number for number, made in times.items() if made > 1}
     passed = (
@@ -167,6 +169,17 @@ def batch(folder: Path) -> Outcome:
         f"{statuses['done']} done in {took:.0f} s ({lines / took:.0f}/s); memory {large:.0f} MiB, of 1,000 lines "
         f"{small:.0f} MiB; killed at {len(answered)}: {times.total() - lines} calls again, {len(in_flight)} in flight",
     )
+
+
+def _tallied(answers: Path) -> tuple[Counter[str], set[int]]:
+    """Return how often each status stands in a batch's answers, and the lines that were answered."""
+    statuses, numbers = Counter[str](), set[int]()
+    with answers.open("rb") as file:
+        for line in file:
+            answer = json.loads(line)
+            statuses[answer["status"]] += 1
+            numbers.add(answer["line"])
+    return statuses, numbers
 
 
 def _part(daemon: Daemon, lines: int) -> Path:

@@ -80,10 +80,10 @@ def appear(path: str, used: float, until: float, write: Callable[[int], None]) -
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; raises OSError, also when the disk takes only a part."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    """Write all of `data`; raises OSError, for a disk that fills up in the middle takes a part and then says so."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
 
 
 def copy(source: BinaryIO, descriptor: int) -> None:

@@ -6,22 +6,15 @@ people do read (logs, answers, entries) goes through `redact` and `is_secret`, s
 """
 
 import re
-import string
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import unquote_plus
 
+from inboxd.cache.urls import name_of, normal_url
+
 # Hashed into every key: raise it when the rules below change, and old entries are simply not found any more.
 _RULES = 1
-
-# RFC 3986 section 6.2.3: a port that is the scheme's own may be left out.
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
-
-_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
-# Already as section 6.2.2 wants it: only characters a URI may hold (section 2), and nothing percent-encoded.
-_PLAIN = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]*")
-_UNTIDY = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]")
 
 # Names are looked at in lower case, anywhere in them unless a sign says otherwise. Too many rather than too few:
 # a wrong guess hides a value or divides a key, a missed one shows a secret or lets two users share an answer.
@@ -80,29 +73,6 @@ def varied(headers: Mapping[str, str], vary: str) -> str | None:
     return sha256(ascii([(name, values.get(name)) for name in names]).encode()).hexdigest()
 
 
-def normal_url(url: str) -> str:
-    """Return the URL as RFC 3986 section 6.2 normalizes it, without its fragment, its query sorted by name.
-
-    Values of one repeated name keep their order. Characters a URI may not hold are encoded, as clients do before
-    they send. Dot segments are resolved (section 6.2.2.3), as the clients do too. A text that is no absolute URL is
-    returned as it was written. Userinfo is kept: the result is for comparing, never for showing.
-    """
-    if "://" not in url:
-        return url
-    if not _PLAIN.fullmatch(url):
-        url = _UNTIDY.sub(_tidied, url)
-    locator, question, query = url.partition("#")[0].partition("?")
-    scheme, _, rest = locator.partition("://")
-    scheme = scheme.lower()
-    authority, _, path = rest.partition("/")
-    path = "/" + path
-    if "/." in path:
-        path = _without_dots(path)
-    if "&" in query:
-        query = "&".join(sorted(query.split("&"), key=_name_of))
-    return f"{scheme}://{_normal_authority(scheme, authority)}{path}{question}{query}"
-
-
 def is_secret(name: str) -> bool:
     """Tell whether a header, query parameter or field of this name holds a credential; case does not matter.
 
@@ -151,42 +121,5 @@ def _narrowed(url: str, names: Iterable[str] | None) -> tuple[str, ...]:
         return (url,)
     wanted = frozenset(names)
     locator, _, query = url.partition("?")
-    kept = (pair for pair in query.split("&") if unquote_plus(_name_of(pair)) in wanted)
+    kept = (pair for pair in query.split("&") if unquote_plus(name_of(pair)) in wanted)
     return (locator, "&".join(kept), *sorted(wanted))
-
-
-def _name_of(pair: str) -> str:
-    return pair.partition("=")[0]
-
-
-def _tidied(match: re.Match[str]) -> str:
-    text = match[0]
-    if len(text) == 1:
-        # Text from JSON may hold lone surrogates. A `%` that begins no escape is a character like these, else the
-        # digits of a later escape could complete it.
-        return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "surrogatepass"))
-    character = chr(int(text[1:], 16))
-    return character if character in _UNRESERVED else text.upper()
-
-
-def _normal_authority(scheme: str, authority: str) -> str:
-    userinfo, at, host = authority.rpartition("@")
-    name, colon, port = host.rpartition(":")
-    if colon and port in ("", _DEFAULT_PORTS.get(scheme)):
-        host = name
-    return f"{userinfo}{at}{host.lower()}"
-
-
-def _without_dots(path: str) -> str:
-    """Remove dot segments from an absolute path (RFC 3986 section 5.2.4)."""
-    segments = path.split("/")[1:]
-    kept: list[str] = []
-    for segment in segments:
-        if segment == "..":
-            del kept[-1:]
-        elif segment != ".":
-            kept.append(segment)
-    if segments[-1] in (".", ".."):
-        # A path that ended in a dot segment named a folder, and still does.
-        kept.append("")
-    return "/" + "/".join(kept)

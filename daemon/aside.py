@@ -15,6 +15,7 @@ from urllib.parse import quote
 from inboxd.daemon import names
 from inboxd.daemon.names import Claim
 from inboxd.daemon.spool import Spool
+from inboxd.jobs.slips import meant
 
 # Folders in which a job may be, in the order of its way; it may be on it while it is looked for.
 WAY = ("inbox", "deferred", "active", "hold")
@@ -165,11 +166,7 @@ class Aside:
 
 def nearest(spool: Spool, want: str, folders: tuple[str, ...]) -> str:
     """Give the end of a sentence that names the job which was probably meant, if there is one."""
-    from difflib import get_close_matches  # noqa: PLC0415  # takes long to load, and is needed after a slip only
-
-    known = {place for folder in folders for place in map(_name, os.listdir(spool.folder(folder)))}
-    close = get_close_matches(want, known, 1)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    return meant(want, {place for folder in folders for place in map(_name, os.listdir(spool.folder(folder)))})
 
 
 def _name(filename: str) -> str:

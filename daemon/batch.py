@@ -80,8 +80,9 @@ class Batch:
         """Set up to `most` lines to work; gives when to come again: `now` for at once, inf for when there is room."""
         while self._returned:
             self._wait(*self._returned.popleft())
-        self._share_out(now)
         for _ in range(most):
+            if self._in_hand is None and (again := self._share_out(now)) is not None:
+                return again
             line = self._in_hand or self._next(now)
             if line is None:
                 return self._when_next(now)
@@ -94,10 +95,12 @@ class Batch:
             self._in_hand = None
         return now
 
-    def _share_out(self, now: float) -> None:
-        """Give lines to other processes, as many as these have room for."""
+    def _share_out(self, now: float) -> float | None:
+        """Give lines to other processes; gives when to come again, or None when the next one is for us to call."""
         crew = self._worker.crew
-        while crew is not None and not self._ours and self._in_hand is None and (room := crew.room):
+        if crew is None or self._ours:
+            return None
+        while room := crew.room:
             jobs: list[tuple[Line, Asked]] = []
             while len(jobs) < room and (line := self._next(now)) is not None:
                 token = f"{self.claim.token}:{line.number}"
@@ -108,7 +111,9 @@ class Batch:
             if jobs:
                 crew.hand_out(self, jobs)
             if len(jobs) < room:
-                return
+                return None
+        # They will soon have room. What this process called meanwhile, it would take from what it has to do for them.
+        return inf if crew.serves else None
 
     def came_back(self, line: Line, back: Back) -> None:
         """Take back a line that another process was given."""

@@ -12,7 +12,7 @@ import click
 import inboxd
 from inboxd.daemon.cli_cache import cache
 from inboxd.daemon.cli_jobs import JOBS
-from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
+from inboxd.daemon.cli_options import CONFIG, JSON, SPOOL, fail, load_config, spool_folder, status_of
 from inboxd.daemon.cli_queue import queue
 from inboxd.daemon.cli_system import SYSTEM
 from inboxd.daemon.cli_tree import tree
@@ -135,21 +135,14 @@ def drop(file: str, name: str | None, wait: bool, timeout: float | None, config:
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@JSON
 @CONFIG
 @SPOOL
 def status(as_json: bool, config: str | None, spool: str | None) -> None:
     """Say what lies in each folder, and how the daemon is doing."""
-    from inboxd.daemon.drop import NO_SPOOL
-    from inboxd.daemon.status import gather, in_words
+    from inboxd.daemon.status import in_words
 
-    folder = spool_folder(spool, config)
-    try:
-        found = gather(folder)
-    except OSError as error:
-        fail(f"{error.filename}: cannot be looked at: {error.strerror}")
-    if found is None:
-        fail(f"{folder}: {NO_SPOOL}")
+    found = status_of(spool_folder(spool, config))
     click.echo(json.dumps(found, indent=2) if as_json else in_words(found))
 
 

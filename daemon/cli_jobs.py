@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
+from inboxd.daemon.cli_options import CONFIG, JSON, SPOOL, fail, load_config, spool_folder
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-
-
-def _aside(spool: str | None, config: str | None) -> Any:
+if TYPE_CHECKING:
     from inboxd.daemon.aside import Aside
-
-    return Aside(_spool(spool, config))
 
 
 def _spool(spool: str | None, config: str | None) -> Any:
@@ -34,28 +29,47 @@ def _spool(spool: str | None, config: str | None) -> Any:
     return found
 
 
-def _each(names: Iterable[str], do: Callable[[str], dict[str, Any]], *, as_json: bool) -> None:
-    """Do something for each name, and say what came of it; exit 1 if that failed for any."""
+def _to_each(metavar: str) -> Callable[[Callable[[Aside, str], dict[str, Any]]], click.Command]:
+    """Make a command of what is done to one: it takes many, says what came of each, and exits 1 if any failed."""
+
+    def command_of(do: Callable[[Aside, str], dict[str, Any]]) -> click.Command:
+        @click.command(do.__name__, help=do.__doc__)
+        @click.argument("names", nargs=-1, required=True, metavar=metavar)
+        @JSON
+        @CONFIG
+        @SPOOL
+        def command(names: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+            from inboxd.daemon.aside import Aside
+
+            aside = Aside(_spool(spool, config))
+            _tell([_done(do, aside, name) for name in names], as_json=as_json)
+
+        return command
+
+    return command_of
+
+
+def _done(do: Callable[[Aside, str], dict[str, Any]], aside: Aside, name: str) -> dict[str, Any]:
     from inboxd.daemon.aside import AsideError
 
-    failed, told = False, []
-    for name in names:
-        try:
-            told.append(do(name))
-        except AsideError as error:
-            failed = True
-            told.append({"name": name, "error": str(error)})
-        except OSError as error:
-            failed = True
-            told.append({"name": name, "error": f"{error.filename}: {error.strerror}"})
-    for one in told:
-        if "error" in one and not as_json:
-            click.echo(f"inboxd: {one['error']}", err=True)
-        elif not as_json:
-            click.echo(one["said"])
+    try:
+        return do(aside, name)
+    except AsideError as error:
+        return {"name": name, "error": str(error)}
+    except OSError as error:
+        return {"name": name, "error": f"{error.filename}: {error.strerror}"}
+
+
+def _tell(told: list[dict[str, Any]], *, as_json: bool) -> NoReturn:
     if as_json:
         click.echo(json.dumps(told, indent=2))
-    sys.exit(1 if failed else 0)
+    else:
+        for one in told:
+            if "error" in one:
+                click.echo(f"inboxd: {one['error']}", err=True)
+            else:
+                click.echo(one["said"])
+    sys.exit(1 if any("error" in one for one in told) else 0)
 
 
 @click.command()
@@ -82,64 +96,37 @@ def why(name: str, as_json: bool, config: str | None, spool: str | None) -> None
         click.echo(said)
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@JSON
-@CONFIG
-@SPOOL
-def hold(names: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+@_to_each("NAME...")
+def hold(aside: Aside, name: str) -> dict[str, Any]:
     """Put jobs aside into hold/, where nothing happens to them.
 
     One that lies in inbox/ or deferred/ may as well be moved there by mv. A batch that is under way begins no further
     line, and goes there when its last calls have ended; released, it goes on where it was.
     """
-    aside = _aside(spool, config)
-
-    def do(name: str) -> dict[str, Any]:
-        file = aside.hold(name)
-        later = "" if aside.is_held(file) else ", when the calls under way have ended; no further line is begun"
-        return {"name": name, "file": f"hold/{file}", "said": f"hold/{file}{later}"}
-
-    _each(names, do, as_json=as_json)
+    file = aside.hold(name)
+    later = "" if aside.is_held(file) else ", when the calls under way have ended; no further line is begun"
+    return {"name": name, "file": f"hold/{file}", "said": f"hold/{file}{later}"}
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@JSON
-@CONFIG
-@SPOOL
-def release(names: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+@_to_each("NAME...")
+def release(aside: Aside, name: str) -> dict[str, Any]:
     """Let jobs go on that were put aside.
 
     By hand: mv NAME.json into inbox/, NAME~ID.json into deferred/ (and touch it).
     """
-    aside = _aside(spool, config)
-
-    def do(name: str) -> dict[str, Any]:
-        file = aside.release(name)
-        return {"name": name, "file": file, "said": file}
-
-    _each(names, do, as_json=as_json)
+    file = aside.release(name)
+    return {"name": name, "file": file, "said": file}
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@JSON
-@CONFIG
-@SPOOL
-def cancel(names: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+@_to_each("NAME...")
+def cancel(aside: Aside, name: str) -> dict[str, Any]:
     """Take jobs back: they are answered `cancelled`, and their files go to failed/.
 
     A call that is under way goes on, and if it answers the job, that holds. A batch loses the lines that are not called
     yet. Without a daemon it happens when the next one starts.
     """
-    aside = _aside(spool, config)
-
-    def do(name: str) -> dict[str, Any]:
-        place = aside.cancel(name)
-        return {"name": name, "was": place.folder, "said": f"{place.name}: will be answered as cancelled"}
-
-    _each(names, do, as_json=as_json)
+    place = aside.cancel(name)
+    return {"name": name, "was": place.folder, "said": f"{place.name}: will be answered as cancelled"}
 
 
 def _apis(config: Any) -> Any:
@@ -189,42 +176,24 @@ def retry(
     sys.exit(1 if problems else 0)
 
 
-@click.command()
-@click.argument("apis", nargs=-1, required=True, metavar="API...")
-@JSON
-@CONFIG
-@SPOOL
-def pause(apis: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+@_to_each("API...")
+def pause(aside: Aside, api: str) -> dict[str, Any]:
     """Make no more calls to an API; its jobs wait, and lose no attempts.
 
     By hand: touch state/paused/API, percent-encoded.
     """
-    aside = _aside(spool, config)
-
-    def do(api: str) -> dict[str, Any]:
-        aside.pause_api(api)
-        return {"name": api, "paused": True, "said": f"{api}: paused; `inboxd resume {api}` ends that"}
-
-    _each(apis, do, as_json=as_json)
+    aside.pause_api(api)
+    return {"name": api, "paused": True, "said": f"{api}: paused; `inboxd resume {api}` ends that"}
 
 
-@click.command()
-@click.argument("apis", nargs=-1, required=True, metavar="API...")
-@JSON
-@CONFIG
-@SPOOL
-def resume(apis: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
+@_to_each("API...")
+def resume(aside: Aside, api: str) -> dict[str, Any]:
     """Make calls to an API again.
 
     By hand: rm state/paused/API.
     """
-    aside = _aside(spool, config)
-
-    def do(api: str) -> dict[str, Any]:
-        was = aside.resume_api(api)
-        return {"name": api, "paused": False, "said": f"{api}: {'goes on' if was else 'was not paused'}"}
-
-    _each(apis, do, as_json=as_json)
+    was = aside.resume_api(api)
+    return {"name": api, "paused": False, "said": f"{api}: {'goes on' if was else 'was not paused'}"}
 
 
 JOBS = (why, hold, release, cancel, retry, pause, resume)

@@ -1,4 +1,4 @@
-"""What the commands share: the options that name spool and config, how both are found, and how a command fails."""
+"""What the commands share: their common options, how spool and config are found, and how a command fails."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ SPOOL = click.option("--spool", metavar="DIR", help="The spool folder [env INBOX
 CONFIG = click.option(
     "--config", metavar="FILE", help="The config [env INBOXD_CONFIG; default ./inboxd.toml if present]."
 )
+JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -34,6 +35,20 @@ def spool_folder(spool: str | None, config: str | None) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         # The key is absent or the file is wrong; its reader has the default, or the words for that.
         return str(load_config(file, None).spool)
+
+
+def status_of(folder: str) -> dict[str, Any]:
+    """Tell what lies in a spool and how its daemon is doing; a command ends where there is no spool."""
+    from inboxd.daemon.drop import NO_SPOOL
+    from inboxd.daemon.status import gather
+
+    try:
+        found = gather(folder)
+    except OSError as error:
+        fail(f"{error.filename}: cannot be looked at: {error.strerror}")
+    if found is None:
+        fail(f"{folder}: {NO_SPOOL}")
+    return found
 
 
 def load_config(config: str | None, spool: str | None) -> Any:

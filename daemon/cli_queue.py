@@ -87,6 +87,7 @@ def publish(
         fail("a key names one message; leave out --key or --lines", 2)
 
     def drafts(data: list[bytes]) -> Iterator[Draft]:
+        """Read messages; the first that is wrong ends the command."""
         for number, line in enumerate(data, 1):
             try:
                 yield Draft(line.decode() if text else load(line), key=key, **said)

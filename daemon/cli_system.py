@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
+from dataclasses import asdict
 
 import click
 
-from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+from inboxd.daemon.cli_options import CONFIG, JSON, SPOOL, fail, load_config, spool_folder
 
 
 @click.command()
@@ -42,7 +40,7 @@ def fsck(as_json: bool, config: str | None, spool: str | None) -> None:
     finally:
         looked_at.unlock()
     if as_json:
-        click.echo(json.dumps([one.to_dict() for one in found], indent=2))
+        click.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
         for one in found:
             click.echo(f"{one.path}: {one.what}: {one.done}")
@@ -63,7 +61,7 @@ def doctor(as_json: bool, config: str | None, spool: str | None) -> None:
 
     checks = list(examine(load_config(config, spool), time.time()))
     if as_json:
-        click.echo(json.dumps([check.to_dict() for check in checks], indent=2))
+        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         for check in checks:
             click.echo(f"{check.verdict:<8} {check.what}: {check.text}")
@@ -75,9 +73,11 @@ def doctor(as_json: bool, config: str | None, spool: str | None) -> None:
 @click.option("--root", metavar="DIR", help="Write below this folder instead of / or your home.")
 def install_units(user: bool, root: str | None) -> None:
     """Write the files for systemd, and say what to do next."""
+    from shutil import which
+
     from inboxd.daemon.units import AFTER_SYSTEM, AFTER_USER, UnitsError, install
 
-    command = shutil.which(sys.argv[0]) or shutil.which("inboxd")
+    command = which(sys.argv[0]) or which("inboxd")
     if command is None:
         fail("no command `inboxd` is installed; `pip install inboxd` makes one")
     try:

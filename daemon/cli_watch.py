@@ -6,7 +6,7 @@ import time
 
 import click
 
-from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder
+from inboxd.daemon.cli_options import CONFIG, SPOOL, fail, load_config, spool_folder, status_of
 
 # Seconds between two looks at a log that says nothing.
 LOOK = 0.1
@@ -24,20 +24,13 @@ def top(every: float, count: int | None, config: str | None, spool: str | None) 
 
     from rich.live import Live
 
-    from inboxd.daemon.drop import NO_SPOOL
-    from inboxd.daemon.status import gather
     from inboxd.daemon.top import picture
 
     folder = spool_folder(spool, config)
     before = None
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
         for number in endless(1):
-            try:
-                found = gather(folder)
-            except OSError as error:
-                fail(f"{error.filename}: cannot be looked at: {error.strerror}")
-            if found is None:
-                fail(f"{folder}: {NO_SPOOL}")
+            found = status_of(folder)
             live.update(picture(found, before, every), refresh=True)
             before = found
             if number == count:

@@ -15,13 +15,12 @@ from typing import Annotated, Any, Literal, TypeVar
 import tomli
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from inboxd.cache.key import normal_url
 from inboxd.cache.store import ENTRIES, SIZE
 from inboxd.daemon.gatewayconfig import Gateway
 from inboxd.daemon.keep import Keeps
 from inboxd.daemon.sample import keys
 from inboxd.daemon.tomllines import lines
-from inboxd.jobs.api import Api, Policy
+from inboxd.jobs.api import Api, Policy, location
 from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.findings import JSON, Finding, Steps, findings
 from inboxd.jobs.handlers import Handler, Table
@@ -90,8 +89,10 @@ class Config(BaseModel):
     model_config = ConfigDict(**_MODEL, title="inboxd.toml")
 
     spool: str = Field("./spool", min_length=1, description="the folder that holds inbox, outbox and the rest")
-    threads: int = Field(16, ge=1, le=1024, description="workers, and so calls at a time")
-    processes: int = Field(1, ge=1, le=64, description="processes that make calls, each on a core of its own")
+    threads: int = Field(16, ge=1, le=1024, description="calls at a time that one API may have; a third more workers")
+    processes: int = Field(
+        1, ge=1, le=64, description="1: one for all; N: N more that make the calls, each on a core of its own"
+    )
     window: int = Field(1000, ge=10, description="jobs held in memory; the others wait in their folder")
     fsync: Literal["group", "off"] = Field("group", description="group: answers survive a power cut; off: they may not")
     allow: list[str] = Field(["*"], description="hosts that jobs may call (* matches any text); named APIs always")
@@ -229,7 +230,7 @@ def _doubles(written: dict[str, Any]) -> Iterator[Finding]:
     for name, table in tables.items() if isinstance(tables, dict) else ():
         url = table.get("base_url") if isinstance(table, dict) else None
         if isinstance(url, str):
-            owner = owners.setdefault(normal_url(url).rstrip("/"), name)
+            owner = owners.setdefault(location(url), name)
             if owner != name:
                 yield Finding(("api", name, "base_url"), f"[api.{owner}] has the same; expected one of its own")
 

@@ -83,7 +83,7 @@ class Mate:
 
 
 class Crew:
-    """Up to `size` mates, started when they are first wanted.
+    """`size` mates; with none, the house makes all calls itself.
 
     `wake` is called when one has room again, `on_log` gets their lines of the log, `on_rest` is told which lane is to
     rest for how long. `watchdog` is how often, in seconds, somebody wants to know that all move.
@@ -125,12 +125,16 @@ class Crew:
     # -- handing out: on the intake's thread ------------------------------------------------------------------
 
     @property
+    def serves(self) -> bool:
+        """Tell whether there are mates that take jobs, if not at this moment."""
+        return not (self._stopping or self.idle) and any(mate.there and not mate.leaving for mate in self.mates)
+
+    @property
     def room(self) -> int:
         """Say how many jobs may be handed out now, at most TOGETHER; sees to it that there are mates."""
         if not self._size or self._stopping or self.idle:
             return 0
-        if len(self._mates) < self._size and self._clock.mono() >= self._start_at:
-            self._start_missing()
+        self.start()
         return min(TOGETHER, max((mate.room for mate in self._mates.values()), default=0))
 
     def hand_out(self, owner: Owner, jobs: list[tuple[Any, Asked]]) -> None:
@@ -173,6 +177,11 @@ class Crew:
         return [{"number": mate.number, "pid": mate.process.pid, "jobs": len(mate.in_hand)} for mate in self.mates]
 
     # -- their life -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the mates that are missing, if it is time to."""
+        if len(self._mates) < self._size and self._clock.mono() >= self._start_at:
+            self._start_missing()
 
     def _start_missing(self) -> None:
         self._start_at = self._clock.mono() + AGAIN

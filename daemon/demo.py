@@ -31,8 +31,6 @@ from inboxd.daemon.spool import SHOWN, Spool
 LONGEST = 20.0
 # What a daemon may need to stop, when the demo is ended before its end.
 STOPPING = 5.0
-# What a daemon may need to stop, when the demo is ended before its end.
-STOPPING = 5.0
 # Between two looks at the log.
 LOOK = 0.02
 CONFIG, LOG, SPOOL = "inboxd.toml", "inboxd.log", "spool"
@@ -165,6 +163,7 @@ class Demo:
         """Drop everything and wait for the answers; gives what went wrong on the way."""
 
         def until(done: Callable[[], bool]) -> bool:
+            """Show the log until it is done; False when the daemon ends before, or the demo's time."""
             while not done():
                 if daemon.poll() is not None or time.monotonic() > self._deadline:
                     return False

@@ -100,6 +100,7 @@ def callback(jobs: Jobs, _: QueueDesks) -> Table:
     """Deliver what a provider, which is a named call or a URL, gives to a callback URL."""
 
     async def post(request: Request) -> Response:
+        """Accept a call whose answer goes to the callback URL."""
         asked = _object(await read(request, SMALL))
         for field in ("provider", "callbackUrl"):
             if not isinstance(asked.get(field), str):
@@ -121,6 +122,7 @@ def sqs(_: Jobs, queues: QueueDesks) -> Table:
     """Speak the SQS protocol, AWS JSON 1.0; credentials are not looked at."""
 
     async def post(request: Request) -> Response:
+        """Do one action; a receive waits for messages as long as it says."""
         said = load(await read(request, LARGEST))
         target = request.headers.get("x-amz-target", "")
         base = str(request.url.replace(query="", path=request.url.path.rpartition("/")[0]))
@@ -141,6 +143,7 @@ def work(jobs: Jobs, queues: QueueDesks) -> Table:
     """Take a name and a delay: a name that is a call's is called, any other waits in the queue `work`."""
 
     async def post(request: Request) -> Response:
+        """Accept a piece of work: a job, or a message in `work`."""
         body = await read(request, SMALL)
         asked = _object(body) if is_json(media_type(request)) else _form(body)
         name, delay = asked.get("name"), asked.get("delay")

@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
+from inboxd.cache.files import write_all
+
 # From this many files on, one syncfs is cheaper than an fsync of each (measured: about 200 µs of CPU for
 # each fsync, 60 µs for each file of a group). It also waits for what others have written; a group can.
 MANY = 8
@@ -53,7 +55,7 @@ class Disk:
         """Create or empty the file and write it whole; not durable yet."""
         fd = os.open(path, _WRITE, mode)
         try:
-            _write_all(fd, data)
+            write_all(fd, data)
         finally:
             os.close(fd)
 
@@ -66,7 +68,7 @@ class Disk:
         """Append to the file, which is made if need be, and make that durable."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, mode)
         try:
-            _write_all(fd, data)
+            write_all(fd, data)
             if self._fsync:
                 os.fdatasync(fd)
         finally:
@@ -167,10 +169,3 @@ def _syncfs(fd: int) -> None:
     if _LIBC.syncfs(fd) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`; a disk that fills up in the middle takes a part and then says so."""
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])

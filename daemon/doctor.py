@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import certifi
@@ -45,10 +45,6 @@ class Check:
     what: str
     verdict: Verdict
     text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON has it."""
-        return asdict(self)
 
 
 def examine(config: Config, now: float) -> Iterator[Check]:

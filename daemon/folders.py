@@ -1,14 +1,11 @@
-"""The folders of a spool: their names, what is called how in them, the lock, and what can be seen by looking.
+"""The folders of a spool: their names, what is called how in them, and what can be seen by looking.
 
 Where a file lies is its state. Nothing here moves a file; that is for `spool` alone.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -16,6 +13,7 @@ from typing import Protocol, Self
 
 from inboxd.daemon import names
 from inboxd.daemon.disk import Disk
+from inboxd.daemon.lock import Locked, SpoolError
 from inboxd.daemon.names import Claim
 
 # Those that people look into, and all.
@@ -27,13 +25,6 @@ FOLDERS = (
     "state",
     *(f"state/{name}" for name in ("staged", "cancel", "put-down", "paused", "after", "seen")),
 )
-
-
-LOCK_TRIES, LOCK_PAUSE = 4, 0.05
-
-
-class SpoolError(Exception):
-    """The spool cannot be used; the message says why and what to do."""
 
 
 class Entries(Iterator[os.DirEntry[str]], Protocol):
@@ -49,15 +40,14 @@ class Entries(Iterator[os.DirEntry[str]], Protocol):
         """Read no further."""
 
 
-class Folders:
+class Folders(Locked):
     """The folders under `root`, on one filesystem, served by one daemon at a time."""
 
     def __init__(self, root: str, disk: Disk | None = None) -> None:
-        self.root = os.path.abspath(root)
+        super().__init__(root, "state/lock")
         self.disk = disk or Disk()
         self.inbox, self.active, self.deferred = (self.folder(name) for name in ("inbox", "active", "deferred"))
         self.outbox, self.failed, self.staged = (self.folder(name) for name in ("outbox", "failed", "state/staged"))
-        self._lock: int | None = None
 
     # -- what is called how -----------------------------------------------------------------------------------
 
@@ -102,54 +92,6 @@ class Folders:
                 " answered by rename, which works only within one"
             )
 
-    def lock(self) -> None:
-        """Take the spool for this process; raises SpoolError when another daemon has it. Dies with the process."""
-        fd = os.open(self.state("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            _flock_soon(fd)
-        except OSError as error:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-            os.close(fd)
-            if error.errno not in {errno.EAGAIN, errno.EACCES}:
-                raise SpoolError(f"{self.root}: cannot lock: {error.strerror}") from None
-            raise SpoolError(
-                f"{self.root}: another inboxd (process {holder or 'unknown'}) serves this spool;"
-                " stop it, or use another spool"
-            ) from None
-        os.truncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._lock = fd
-
-    def is_ours(self) -> bool:
-        """Tell whether the lock we hold is still the spool's: one that was moved or replaced is not ours."""
-        if self._lock is None:
-            return False
-        try:
-            return os.path.samestat(os.stat(self.state("lock")), os.fstat(self._lock))
-        except OSError as error:
-            # Of a disk that only refuses we do not know; it may come to itself again.
-            return error.errno not in {errno.ENOENT, errno.ENOTDIR}
-
-    def unlock(self) -> None:
-        """Let others have the spool."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def is_served(self) -> bool:
-        """Tell whether a daemon has the spool."""
-        try:
-            fd = os.open(self.state("lock"), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(fd)
-        return False
-
     # -- looking ----------------------------------------------------------------------------------------------
 
     def attachments_of(self, token: str) -> tuple[str, ...]:
@@ -183,11 +125,7 @@ class Folders:
 
     def is_pending(self, name: str) -> bool:
         """Tell whether a job of that name waits or is being carried out."""
-        if any(os.path.lexists(os.path.join(self.inbox, name + kind)) for kind in (".json", ".jsonl")):
-            return True
-        filenames = (filename for folder in (self.active, self.deferred) for filename in os.listdir(folder))
-        claims = (names.parse(filename) for filename in filenames if filename.startswith(f"{name}~"))
-        return any(claim is not None and claim.name == name for claim in claims)
+        return self.is_dropped(name) or any(self.claim_of(folder, name) for folder in (self.active, self.deferred))
 
     def free_bytes(self) -> int:
         """Bytes that we could still write."""
@@ -299,17 +237,4 @@ class Folders:
             with open(self.part(claim, suffix), "rb") as file:
                 yield from file
         except FileNotFoundError:
-            return
-
-
-def _flock_soon(fd: int) -> None:
-    """Take the lock; whoever only looks whether it is taken holds it for an instant, so a few tries are worth it."""
-    for tries_left in range(LOCK_TRIES, -1, -1):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in {errno.EAGAIN, errno.EACCES} or not tries_left:
-                raise
-            time.sleep(LOCK_PAUSE)
-        else:
             return

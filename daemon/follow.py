@@ -10,7 +10,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import BinaryIO
 
 # A field of logfmt, its value in quotes or plain; what stands in quotes is passed over whole.
@@ -48,7 +48,7 @@ def _fields(line: str) -> dict[str, str]:
         return {}
 
 
-def lines(path: str, pause: Callable[[], None]) -> Iterator[str]:
+def lines(path: str, pause: Callable[[], None]) -> Generator[str, None, None]:
     """Give the lines of a file, those that are there and those that come; `pause` waits a moment. Raises OSError."""
     file: BinaryIO = open(path, "rb")  # noqa: SIM115  # closed below, or replaced by the one that took its name
     try:
@@ -87,7 +87,7 @@ def _current(path: str, file: BinaryIO) -> BinaryIO:
 JOURNAL = ["journalctl", "--follow", "--lines=all", "--output=short-iso-precise", "--quiet", "SYSLOG_IDENTIFIER=inboxd"]
 
 
-def journal() -> Iterator[str]:
+def journal() -> Generator[str, None, None]:
     """Give the lines of the journal, those that are there and those that come. Raises OSError."""
     with subprocess.Popen(JOURNAL, stdout=subprocess.PIPE, text=True, errors="replace") as reader:  # noqa: S603  # fixed
         assert reader.stdout is not None

@@ -10,7 +10,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from inboxd.daemon import children, names
 from inboxd.daemon.folders import FOLDERS
@@ -30,10 +30,6 @@ class Found:
     path: str
     what: str
     done: str
-
-    def to_dict(self) -> dict[str, str]:
-        """Give it as JSON has it."""
-        return asdict(self)
 
 
 class Fsck:

@@ -71,6 +71,7 @@ def _about(inside: Inside, desk: Desk) -> Table:
         return PlainTextResponse("ok\n") if not dead else PlainTextResponse(f"dead: {', '.join(dead)}\n", 503)
 
     async def ready(_: Request) -> Response:
+        """Say yes when a job would be accepted now."""
         trouble = [one for one in (inside.intake.trouble, inside.outbox.trouble) if one]
         if desk.closing.is_set():
             raise Refused(503, "stopping", retry_after=1)

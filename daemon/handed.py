@@ -20,7 +20,7 @@ from inboxd.daemon.worker import Worker
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.result import Response
 
-# With fewer jobs than these in the window, this process alone is done with them as soon.
+# With fewer jobs at hand than these, this process alone is done with them as soon.
 BUSY = 32
 
 
@@ -65,13 +65,20 @@ class Handed:
         self._pending: list[tuple[Claim, Asked]] = []
         self.count = 0
 
+    def helps(self, waiting: int) -> bool:
+        """Tell whether other processes are to get what they may have of `waiting` claimed jobs."""
+        return (self.count > 0 or waiting >= BUSY) and self._crew.serves
+
+    @property
+    def full(self) -> bool:
+        """Tell whether they have no room just now. They soon will; until then this process has its own to do."""
+        return not self._crew.room
+
     def take(self, claim: Claim) -> bool:
-        """Take a claimed job for another process, if one has room and this one has enough to do."""
+        """Take a claimed job for another process, which has room for it; False when it is for this one."""
         worker = self._worker
-        if worker.client.queue.held < BUSY or len(self._pending) >= self._crew.room:
-            return False
         # A name with a ~ is that of a job in a tree, or of none.
-        strange = claim.trouble is not None or "~" in claim.name
+        strange = claim.many or claim.trouble is not None or "~" in claim.name
         if claim.token in self._ours or claim.token in worker.crashes or strange:
             self._ours.discard(claim.token)
             return False
@@ -84,6 +91,8 @@ class Handed:
             return False
         self.count += 1
         self._pending.append((claim, Asked(claim.token, claim.name, None, data, [], 0)))
+        if len(self._pending) >= self._crew.room:
+            self.hand_out()
         return True
 
     def hand_out(self) -> None:

@@ -1,4 +1,4 @@
-"""The house: builds the parts, starts them in order, and stops them in an order that loses nothing.
+"""The house: takes the spool, starts the parts in order, and stops them in an order that loses nothing.
 
 `turn` is the main thread's round: it writes the status, saves the lanes and looks whether everybody still moves.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import pwd
@@ -15,29 +14,17 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import inboxd
-from inboxd.cache.store import Store
 from inboxd.daemon.config import Config, ConfigError
-from inboxd.daemon.cores import stay_on
-from inboxd.daemon.crew import Crew
-from inboxd.daemon.deferred import Deferred
 from inboxd.daemon.disk import Disk
 from inboxd.daemon.gateway_open import open_gateway
 from inboxd.daemon.inflight import Inflight
 from inboxd.daemon.inside import Inside
-from inboxd.daemon.intake import Intake
 from inboxd.daemon.log import Level
 from inboxd.daemon.notify import Notify
-from inboxd.daemon.outbox import Outbox
+from inboxd.daemon.parts import Parts
 from inboxd.daemon.recovery import recover
-from inboxd.daemon.rounds import Rounds
 from inboxd.daemon.spool import Spool, SpoolError
-from inboxd.daemon.ties import Ties
-from inboxd.daemon.wishes import Wishes
-from inboxd.daemon.worker import Worker
-from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import Clock
-from inboxd.jobs.files import Files
-from inboxd.jobs.queues import Queues
 from inboxd.jobs.rotation import workers_for
 
 if TYPE_CHECKING:
@@ -96,109 +83,48 @@ class House:
         config, spool, clock = self.config, self.spool, self.clock
         spool.make()
         spool.lock()
-        mates = config.processes - 1
-        if mates:
-            stay_on(0)
+        # With any other process that makes calls, this one makes only those that are its own to make.
+        mates = config.processes if config.processes > 1 else 0
         self.inflight = Inflight(spool, clock.wall(), mates)
         back = recover(spool)
         self.inflight.keep_only(spool.tokens())
         # Before there are any threads, for it may fail.
         self.inflight.open(workers_for(threads_of(config)))
-        self.outbox = Outbox(spool, hopeless=self._hopeless)
-        self.crew = self._crew()
-        files = Files(fsync=config.fsync == "group")
-        self.queues = Queues(spool.folder("queues"), config.queues, clock=clock, files=files)
-        self.client = self._client()
-        self.crew.tallies = self.client.queue.tallies
-        self._restore_lanes()
-        deferred = Deferred(spool)
-        self.ties = Ties(spool, clock, self._on_return(deferred), config.remember)
-        worker = Worker(
-            spool,
-            self.client,
-            self.outbox,
-            clock,
-            self.inflight.crashes,
-            config.max_job,
-            config.quiet,
-            note=deferred.note,
-            wake=self._on_room,
-            crew=self.crew,
-            tallies=self.client.queue.tallies,
-            ties=self.ties,
-            private_posts=config.gateway.private,
-        )
-        self.intake = Intake(spool, worker, deferred, back, rescan=config.rescan, min_free=config.min_free)
-        self._tell_missing_secrets()
-        batches, note = self.intake.batches, self._on_return(deferred)
-        wishes = Wishes(spool, self.client.queue, self.crew, worker.unwanted, batches, note)
-        # What is paused or taken back is not called first.
-        wishes.turn(clock.wall())
-        self.rounds = Rounds(
+        self.parts = Parts(
             config,
             spool,
             clock,
-            intake=self.intake,
-            client=self.client,
-            outbox=self.outbox,
-            crew=self.crew,
+            self.inflight,
+            back,
+            mates,
+            threads_of(config),
             notify=self._notify,
-            wishes=wishes,
+            hopeless=self._hopeless,
+            on_log=self._on_log,
         )
-        self.outbox.start()
-        self.intake.start()
-        self._open_gateway(worker)
+        self._tell_missing_secrets()
+        self.parts.rounds.restore_lanes()
+        # What is paused or taken back is not called first.
+        self.parts.wishes.turn(clock.wall())
+        self.parts.crew.start()
+        self.parts.outbox.start()
+        self.parts.intake.start()
+        self._open_gateway()
         log.info("ready", extra={"fields": {"spool": spool.root, "pid": os.getpid(), "version": inboxd.__version__}})
 
-    def _open_gateway(self, worker: Worker) -> None:
-        rounds = self.rounds
+    def _open_gateway(self) -> None:
+        parts = self.parts
 
         def metrics() -> bytes:
             # Made when somebody asks: their library takes a while to load.
-            return rounds.metrics.render()
+            return parts.rounds.metrics.render()
 
-        parts = self.spool, self.intake, worker, self.outbox, self.queues, self.clock
+        shown = self.spool, parts.intake, parts.worker, parts.outbox, parts.queues, self.clock
         try:
-            self.gateway = open_gateway(Inside(self.config, *parts, rounds.status, metrics))
+            self.gateway = open_gateway(Inside(self.config, *shown, parts.rounds.status, metrics))
         except SpoolError:
             self.close()
             raise
-
-    def _client(self) -> ApiClient:
-        config = self.config
-        return ApiClient(
-            config.apis,
-            threads=threads_of(config),
-            window=config.window,
-            cache=Store(self.spool.folder("cache"), entries=config.cache.entries, size=config.cache.size),
-            secrets=config.secrets,
-            allow=config.allow,
-            private=config.private,
-            handlers=config.handlers,
-            stores=config.store,
-            queues=self.queues,
-            max_body=config.max_body,
-            inline=config.inline,
-            clock=self.clock,
-            marks=self.inflight,
-            on_room=self._on_room,
-            on_rest=self.crew.rest,
-            **config.defaults.model_dump(exclude_unset=True),
-        )
-
-    def _crew(self) -> Crew:
-        config = self.config
-        return Crew(
-            config.processes - 1,
-            config,
-            threads_of(config),
-            self.inflight,
-            self.clock,
-            wake=self._on_room,
-            on_log=self._on_log,
-            on_rest=self._rest_lane,
-            watchdog=self._notify.watchdog,
-        )
 
     def _tell_missing_secrets(self) -> None:
         for sentence in self.config.missing_secrets():
@@ -207,21 +133,6 @@ class House:
     def _hopeless(self) -> bool:
         """Tell whether answers shall not wait for the disk: whoever stops us is in a hurry, or the spool is gone."""
         return self._in_a_hurry() or not self.spool.is_ours()
-
-    def _rest_lane(self, name: str, seconds: float) -> None:
-        self.client.rest(name, seconds)
-
-    def _on_return(self, deferred: Deferred) -> Callable[[str, float], None]:
-        """Give what takes note of a file in deferred/ and has the intake look at once."""
-
-        def note(filename: str, due: float) -> None:
-            deferred.note(filename, due)
-            self.intake.wake()
-
-        return note
-
-    def _on_room(self) -> None:
-        self.intake.wake()
 
     # -- while it runs ----------------------------------------------------------------------------------------
 
@@ -232,7 +143,7 @@ class House:
                 self.turn(self.clock.wall())
                 if once and self.idle:
                     break
-                self._pause(SOON if once or not self.rounds.serves else ROUND)
+                self._pause(SOON if once or not self.parts.rounds.serves else ROUND)
         finally:
             self.close()
 
@@ -270,10 +181,10 @@ class House:
         changes: dict[str, Any] = {name: getattr(new, name) for name in AT_RUN_TIME}
         changes["log"] = self.config.log.model_copy(update={"level": new.log.level})
         self.config = self.config.model_copy(update=changes)
-        self.rounds.change(self.config)
-        self.crew.change(self.config, threads_of(self.config))
-        self.client.employ(threads_of(self.config))
-        self.client.change(
+        self.parts.rounds.change(self.config)
+        self.parts.crew.change(self.config, threads_of(self.config))
+        self.parts.client.employ(threads_of(self.config))
+        self.parts.client.change(
             self.config.apis,
             allow=self.config.allow,
             private=self.config.private,
@@ -293,8 +204,9 @@ class House:
         Each sets the next to work, in a circle: intake, client, outbox, and the intake again with what follows from an
         answer. So nothing is left to do only if the intake has not even looked while the others were looked at.
         """
-        turns, intake = self.intake.turns, self.intake
-        nothing = intake.idle and self.client.queue.held == 0 and self.outbox.idle
+        intake, client, outbox = self.parts.intake, self.parts.client, self.parts.outbox
+        turns = intake.turns
+        nothing = intake.idle and client.queue.held == 0 and outbox.idle
         return nothing and intake.idle and intake.turns == turns
 
     def turn(self, now: float) -> None:
@@ -307,20 +219,9 @@ class House:
             self._reload_wanted = False
             self._reload()
         with contextlib.suppress(OSError):
-            self.ties.after.turn(now)
-            self.queues.turn(now)
-        self.rounds.turn(now)
-
-    def _restore_lanes(self) -> None:
-        try:
-            with open(self.spool.state("lanes.json"), "rb") as file:
-                saved = json.load(file)
-            elapsed = max(self.clock.wall() - saved["at"], 0.0)
-            for name, state in saved["lanes"].items():
-                self.client.restore_lane(name, state, elapsed)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            # No state, or one of another version: the lanes begin afresh.
-            return
+            self.parts.ties.after.turn(now)
+            self.parts.queues.turn(now)
+        self.parts.rounds.turn(now)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -335,26 +236,27 @@ class House:
         4. the batches, whose last answers are in now;
         5. the state files, the mark that this was no crash, the lock.
         """
+        parts = self.parts
         self._notify.stopping()
-        log.info("stopping", extra={"fields": {"running": self.client.queue.running}})
+        log.info("stopping", extra={"fields": {"running": parts.client.queue.running}})
         if self.gateway is not None:
             self.gateway.stop()
-        self.intake.stop()
-        self.crew.stop(self.config.drain)
+        parts.intake.stop()
+        parts.crew.stop(self.config.drain)
         until = self.clock.mono() + self.config.drain
-        self.cut = self.client.close(self.config.drain, self._cuts_calls)
-        self.crew.join(max(until - self.clock.mono(), 0.0), self._cuts_calls)
-        self.intake.give_back()
-        self.outbox.stop()
-        self.intake.batches.stop()
-        self.queues.close()
+        self.cut = parts.client.close(self.config.drain, self._cuts_calls)
+        parts.crew.join(max(until - self.clock.mono(), 0.0), self._cuts_calls)
+        parts.intake.give_back()
+        parts.outbox.stop()
+        parts.intake.batches.stop()
+        parts.queues.close()
         if self.spool.is_ours():
-            self.rounds.write(self.clock.wall())
+            parts.rounds.write(self.clock.wall())
             with contextlib.suppress(OSError):
                 self.inflight.close()
         self.spool.unlock()
         self._notify.close()
-        log.info("stopped", extra={"fields": {"answered": self.outbox.committed, "cut": self.cut}})
+        log.info("stopped", extra={"fields": {"answered": parts.outbox.committed, "cut": self.cut}})
 
 
 def threads_of(config: Config) -> int:

@@ -216,7 +216,13 @@ class Intake:
         """Set to work what was claimed and not begun; False when one found no room."""
         try:
             while self._back:
-                if not self._take(self._back.popleft(), now):
+                helper = self._handed
+                if helper is not None and not helper.helps(len(self._back)):
+                    helper = None
+                if helper is not None and helper.full:
+                    return False
+                claim = self._back.popleft()
+                if (helper is None or not helper.take(claim)) and not self._take(claim, now):
                     return False
             return True
         finally:
@@ -306,7 +312,7 @@ class Intake:
         """Set a claim to work, or put it where it waits; False when it waits in hand for room."""
         try:
             if not claim.many:
-                self._take_single(claim, now)
+                self._worker.take(claim, now)
             elif self.batches.full:
                 self._park(claim, now + self._rescan)
             else:
@@ -333,10 +339,6 @@ class Intake:
             heapq.heappush(self._unfinished, (now + REFUSED_FILE, claim.token, claim))
             raise
         return True
-
-    def _take_single(self, claim: Claim, now: float) -> None:
-        if self._handed is None or not self._handed.take(claim):
-            self._worker.take(claim, now)
 
     def _park(self, claim: Claim, due: float) -> None:
         self._spool.park(claim, due)

@@ -42,14 +42,37 @@ class Line:
         return self.trouble is None and not self.data.strip(_BLANK)
 
 
-class Lines:
-    """Reads a file line by line. Of a line longer than `limit` bytes only `limit` + 1 bytes are given."""
+class OneByOne:
+    """A file that is read one line at a time, each with its number and its place."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
         self._file = file
         self._limit = limit
         self._offset = 0
         self._number = 0
+
+    @property
+    def read(self) -> int:
+        """The number of the last line that was read."""
+        return self._number
+
+    def put_back(self, line: Line) -> None:
+        """Undo `next`: the line is to be read once more."""
+        self._offset = self._file.seek(line.offset)
+        self._number -= 1
+
+    @property
+    def status(self) -> os.stat_result:
+        """What the system says of the file."""
+        return os.fstat(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Lines(OneByOne):
+    """Reads a file line by line. Of a line longer than `limit` bytes only `limit` + 1 bytes are given."""
 
     def next(self) -> Line | None:
         """Give the next line; None at the (present) end of the file."""
@@ -66,16 +89,6 @@ class Lines:
                 break
             self._offset += len(data)
         return line
-
-    @property
-    def read(self) -> int:
-        """The number of the last line that was read."""
-        return self._number
-
-    def put_back(self, line: Line) -> None:
-        """Undo `next`: the line is to be read once more."""
-        self._offset = self._file.seek(line.offset)
-        self._number -= 1
 
     def read_again(self, line: Line) -> None:
         """Give a line its bytes back, which it does not keep while it waits."""
@@ -103,15 +116,6 @@ class Lines:
                 return
             at += len(piece)
         yield b"\n"
-
-    @property
-    def status(self) -> os.stat_result:
-        """What the system says of the file."""
-        return os.fstat(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 def is_array(head: bytes) -> bool:

@@ -6,7 +6,6 @@ of the same name. A dropped name that holds one is refused, so that none of ours
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -116,8 +115,11 @@ def is_posted(name: str) -> bool:
 
 def of_posted(identifier: str) -> str:
     """Give the name of a job that came over HTTP: its id where a file can be called so, else a digest of it."""
-    plain = _PLAIN_ID.fullmatch(identifier)
-    return POSTED + (identifier if plain else hashlib.sha256(identifier.encode()).hexdigest()[:40])
+    if _PLAIN_ID.fullmatch(identifier):
+        return POSTED + identifier
+    from hashlib import sha256  # noqa: PLC0415  # loads OpenSSL, for which `inboxd drop` has no time
+
+    return POSTED + sha256(identifier.encode()).hexdigest()[:40]
 
 
 def place_of(name: str, line: int | None) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from inboxd.daemon.groups import take_all
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.tally import Histogram
 
@@ -90,7 +91,7 @@ class Outbox:
 
     def _run(self) -> None:
         while True:
-            group, more = self._gather()
+            group, more = take_all(self._waiting)
             if group:
                 began = time.monotonic()
                 # A batch is put once for each of its answers, and committed once.
@@ -100,18 +101,6 @@ class Outbox:
             if not more:
                 self._waiting.task_done()
                 return
-
-    def _gather(self) -> tuple[list[Settlement], bool]:
-        """Wait for one settlement and take all others that are there; False with it at the end."""
-        group: list[Settlement] = []
-        item = self._waiting.get()
-        while item is not None:
-            group.append(item)
-            try:
-                item = self._waiting.get_nowait()
-            except queue.Empty:
-                return group, True
-        return group, False
 
     def _insist(self, group: list[Settlement], *, staged: bool = False) -> None:
         """Commit a group, however often it takes. What is staged is not staged again: some of it may be out already."""

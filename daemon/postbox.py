@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from inboxd.daemon import names
+from inboxd.daemon.groups import take_all
 from inboxd.daemon.growing import grown
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.clock import Clock
@@ -110,21 +111,9 @@ class Postbox:
     def _run(self) -> None:
         more = True
         while more:
-            group, more = self._gather()
+            group, more = take_all(self._waiting)
             if group:
                 self._commit(group)
-
-    def _gather(self) -> tuple[list[Parcel], bool]:
-        """Wait for one parcel and take all others that are there; False with them at the end."""
-        group: list[Parcel] = []
-        item = self._waiting.get()
-        while item is not None:
-            group.append(item)
-            try:
-                item = self._waiting.get_nowait()
-            except queue.Empty:
-                return group, True
-        return group, False
 
     def _commit(self, group: list[Parcel]) -> None:
         try:

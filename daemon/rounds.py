@@ -121,6 +121,18 @@ class Rounds:
             self._write_json("status.json", self.status(now))
             self._write_json("lanes.json", {"at": now, "lanes": self._client.queue.states()})
 
+    def restore_lanes(self) -> None:
+        """Let the lanes go on as they stood when it was last written how it goes."""
+        try:
+            with open(self._spool.state("lanes.json"), "rb") as file:
+                saved = json.load(file)
+            elapsed = max(self._clock.wall() - saved["at"], 0.0)
+            for name, state in saved["lanes"].items():
+                self._client.restore_lane(name, state, elapsed)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # No state, or one of another version: the lanes begin afresh.
+            return
+
     def _feel_pulse(self, mono: float) -> None:
         """See whether everybody moves; a watchdog that hears nothing more of us starts us again."""
         self._crew.turn(mono)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.house import House
-from inboxd.daemon.log import start
+from inboxd.daemon.log import Logs, start
 from inboxd.daemon.notify import Notify
 from inboxd.daemon.spool import SpoolError
 from inboxd.jobs.faults import Invalid
@@ -47,12 +47,7 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
                 notify=Notify(os.environ),
                 pause=_pause(),
             )
-            signal.signal(signal.SIGHUP, lambda *_: house.reload_soon())
-            # To look closer for a while, and back to what the config says.
-            signal.signal(signal.SIGUSR1, lambda *_: logs.set_level("debug"))
-            signal.signal(signal.SIGUSR2, lambda *_: logs.set_level(house.config.log.level))
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: house.stop())
+            _obey_signals(house, logs)
             house.start()
         except (SpoolError, Invalid) as error:
             return _refuse(str(error))
@@ -67,6 +62,15 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _obey_signals(house: House, logs: Logs) -> None:
+    signal.signal(signal.SIGHUP, lambda *_: house.reload_soon())
+    # To look closer for a while, and back to what the config says.
+    signal.signal(signal.SIGUSR1, lambda *_: logs.set_level("debug"))
+    signal.signal(signal.SIGUSR2, lambda *_: logs.set_level(house.config.log.level))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: house.stop())
 
 
 def _allow_many_files() -> None:

@@ -161,7 +161,7 @@ def publish_batch(spool: Spool, claim: Claim) -> None:
 
 
 @dataclass(slots=True, eq=False)
-class Deferred:
+class Deferral:
     """A job that has to wait longer than memory should hold it, with what has happened to it so far."""
 
     spool: Spool

@@ -18,13 +18,13 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from inboxd.daemon.lines import Line, Lines
+from inboxd.daemon.lines import Line, Lines, OneByOne
 from inboxd.daemon.names import Claim
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.api import Apis
 from inboxd.jobs.calls import find
 from inboxd.jobs.faults import Invalid
-from inboxd.jobs.template import nearest
+from inboxd.jobs.slips import nearest
 
 _DELIMITERS = (",", ";", "\t")
 # A line of its own by which Excel tells the delimiter.
@@ -61,7 +61,7 @@ def opened(spool: Spool, claim: Claim, apis: Apis, limit: int) -> Lines | Rows:
     return rows
 
 
-class Rows:
+class Rows(OneByOne):
     """Reads a CSV file row by row, as `Lines` reads a .jsonl line by line.
 
     `call` is what the rows are for, `arguments` its arguments by name and whether each must be given, `defaults` those
@@ -71,11 +71,10 @@ class Rows:
     def __init__(
         self, file: BinaryIO, call: str, arguments: Mapping[str, bool], defaults: Mapping[str, Any], limit: int
     ) -> None:
-        self._file = file
+        super().__init__(file, limit)
         self._call = call
         self._arguments = arguments
         self._defaults = defaults
-        self._limit = limit
         self._delimiter = ""
         self._offset = self._begin = self._read_header()
         self._number = 1
@@ -174,16 +173,6 @@ class Rows:
             return Record([], os.fstat(self._file.fileno()).st_size, whole=physical.size > self._limit, trouble=words)
         return Record(cells, offset + physical.size, whole=physical.whole)
 
-    @property
-    def read(self) -> int:
-        """The number of the last row that was read."""
-        return self._number
-
-    def put_back(self, line: Line) -> None:
-        """Undo `next`: the row is to be read once more."""
-        self._offset = line.offset
-        self._number -= 1
-
     def read_again(self, line: Line) -> None:
         """Give a row its job back, which it does not keep while it waits."""
         line.data = self._line(line.number, line.offset, self._read(line.offset, self._delimiter)).data
@@ -212,15 +201,6 @@ class Rows:
             start += len(last)
         if not last.endswith(b"\n"):
             yield b"\n"
-
-    @property
-    def status(self) -> os.stat_result:
-        """What the system says of the file."""
-        return os.fstat(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 class _Physical(Iterator[str]):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from inboxd.daemon import names
 from inboxd.daemon.disk import Disk, NotRegular
 from inboxd.daemon.entrance import Entrance
-from inboxd.daemon.folders import SHOWN, SpoolError
+from inboxd.daemon.folders import SHOWN
+from inboxd.daemon.lock import SpoolError
 from inboxd.daemon.names import Claim
 
 __all__ = ["SHOWN", "Spool", "SpoolError", "Unfit"]
@@ -246,10 +247,8 @@ class Spool(Entrance):
     def discard(self, claim: Claim, attachments: tuple[str, ...]) -> None:
         """Remove the attachments of a job that is done."""
         for name in attachments:
-            try:
+            with suppress(FileNotFoundError):
                 self.disk.unlink(self.attached(claim, name))
-            except FileNotFoundError:
-                continue
 
     def release(self, claim: Claim, name: str, failed_name: str) -> None:
         """Put an attachment of a job that did not end well beside it into failed/."""

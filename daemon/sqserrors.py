@@ -29,6 +29,13 @@ class SqsError(Exception):
         return {"Id": identifier, "SenderFault": True, "Code": self.code or self.kind, "Message": str(self)}
 
 
+class _Prefixed(SqsError):
+    """Those whose older name is the name behind a prefix."""
+
+    def __init_subclass__(cls) -> None:
+        cls.code = f"AWS.SimpleQueueService.{cls.kind}"
+
+
 class InvalidValue(SqsError):
     """A parameter has a value that cannot be."""
 
@@ -59,11 +66,10 @@ class InvalidHandle(SqsError):
     kind = "ReceiptHandleIsInvalid"
 
 
-class NotInflight(SqsError):
+class NotInflight(_Prefixed):
     """The message is not leased."""
 
     kind = "MessageNotInflight"
-    code = "AWS.SimpleQueueService.MessageNotInflight"
 
 
 class OverLimit(SqsError):
@@ -90,39 +96,34 @@ class InvalidAttributeValue(SqsError):
     kind = "InvalidAttributeValue"
 
 
-class EmptyBatch(SqsError):
+class EmptyBatch(_Prefixed):
     """A batch without entries."""
 
     kind = "EmptyBatchRequest"
-    code = "AWS.SimpleQueueService.EmptyBatchRequest"
 
 
-class TooManyEntries(SqsError):
+class TooManyEntries(_Prefixed):
     """A batch with more than ten entries."""
 
     kind = "TooManyEntriesInBatchRequest"
-    code = "AWS.SimpleQueueService.TooManyEntriesInBatchRequest"
 
 
-class NotDistinct(SqsError):
+class NotDistinct(_Prefixed):
     """Two entries of a batch with one id."""
 
     kind = "BatchEntryIdsNotDistinct"
-    code = "AWS.SimpleQueueService.BatchEntryIdsNotDistinct"
 
 
-class InvalidEntryId(SqsError):
+class InvalidEntryId(_Prefixed):
     """An entry's id cannot be."""
 
     kind = "InvalidBatchEntryId"
-    code = "AWS.SimpleQueueService.InvalidBatchEntryId"
 
 
-class Unsupported(SqsError):
+class Unsupported(_Prefixed):
     """We do not do that."""
 
     kind = "UnsupportedOperation"
-    code = "AWS.SimpleQueueService.UnsupportedOperation"
 
 
 class NotFound(SqsError):

@@ -31,8 +31,6 @@ from inboxd.jobs.result import isotime
 
 # What can be a job's name or a file's in the outbox; nothing that leads out of the folder, and nothing hidden.
 _NAME = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]{0,240}")
-# An answer is bounded by what stays inline of a body, but a server's JSON may be escaped.
-LARGEST_ANSWER = 64 * 1024 * 1024
 # Seconds that the intake gets to take a job back: it may be in the middle of a turn.
 PATIENCE = 10.0
 

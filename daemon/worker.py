@@ -21,7 +21,7 @@ from inboxd.daemon.inflight import CRASHES
 from inboxd.daemon.lines import is_array
 from inboxd.daemon.names import LONGEST_NAME, TILDE, Claim, is_job, is_posted
 from inboxd.daemon.outbox import Outbox
-from inboxd.daemon.settlement import BODY, Answered, Deferred
+from inboxd.daemon.settlement import BODY, Answered, Deferral
 from inboxd.daemon.spool import Spool, Unfit
 from inboxd.daemon.ties import Held, Ties
 from inboxd.jobs.calls import check, plain
@@ -254,7 +254,7 @@ class Worker:
         self, claim: Claim, due: float, request_id: str, received: float, tried: int, attempts: list[dict[str, Any]]
     ) -> None:
         """Let a job wait in deferred/ until `due` (wall time), with its trace."""
-        self.outbox.put(Deferred(self.spool, claim, due, request_id, received, tried, attempts, self._deferred))
+        self.outbox.put(Deferral(self.spool, claim, due, request_id, received, tried, attempts, self._deferred))
 
     def give_back(self, claim: Claim, attachments: tuple[str, ...] | None = None) -> None:
         """Undo a claim because everything stops; what the disk refuses stays in active/ until the next start.

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inboxd.jobs.api import Api
     from inboxd.jobs.client import ApiClient
-    from inboxd.jobs.faults import Backoff, Fault, TryAgain
+    from inboxd.jobs.faults import Fault, TryAgain
     from inboxd.jobs.handlers import Handler
     from inboxd.jobs.job import Job
     from inboxd.jobs.message import Draft, Message
     from inboxd.jobs.messages import MessageQueue
+    from inboxd.jobs.patience import Backoff
     from inboxd.jobs.queueerrors import NotHeld
     from inboxd.jobs.queuesettings import QueueSettings
     from inboxd.jobs.result import Answer, Problem, Response
@@ -54,7 +55,7 @@ _HOMES = {
     "Api": "api",
     "ApiCall": "service",
     "ApiClient": "client",
-    "Backoff": "faults",
+    "Backoff": "patience",
     "Draft": "message",
     "Fault": "faults",
     "Handler": "handlers",

@@ -10,23 +10,21 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from typing import Annotated, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from inboxd.cache.urls import normal_host, normal_path
 from inboxd.jobs.auth import Auth
 from inboxd.jobs.definition import CALL_NAME, NamedCall
-from inboxd.jobs.faults import Backoff, Reprocess
 from inboxd.jobs.fields import Headers, Url
+from inboxd.jobs.patience import Backoff, Reprocess
 from inboxd.jobs.spacing import Spacing
 from inboxd.jobs.template import SECRET
 from inboxd.jobs.units import Duration, RateLimit, Statuses
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
 # Origins come from jobs, so their number is not ours to choose; a forgotten one is simply made again.
 KNOWN_ORIGINS = 10_000
-
-_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)
 
 # Scheme and authority, as far as the path, the query or the fragment.
 _PLACE = re.compile(r"[^/?#]*//[^/?#]*")
@@ -109,16 +107,16 @@ class Apis:
         }
         self._defaults = (defaults or Policy()).model_dump(exclude_unset=True)
         # The longest prefix wins, so that an API may lie inside another one.
-        prefixes = [(_normal(api.base_url).rstrip("/"), api) for api in self.named.values()]
+        prefixes = [(location(api.base_url), api) for api in self.named.values()]
         self._prefixes = sorted(prefixes, key=lambda pair: -len(pair[0]))
         self._of_origin = lru_cache(maxsize=KNOWN_ORIGINS)(self._make)
 
     def of(self, url: str) -> Api:
         """Give the API that `url` belongs to."""
         if self._prefixes:
-            plain = _normal(url)
+            plain = location(url)
             for prefix, api in self._prefixes:
-                if plain.startswith(prefix) and plain[len(prefix) : len(prefix) + 1] in {"", "/", "?", "#"}:
+                if plain.startswith(prefix) and plain[len(prefix) : len(prefix) + 1] in {"", "/"}:
                     return api
         return self._of_origin(origin(url))
 
@@ -138,19 +136,16 @@ def origin(url: str) -> str:
 
 @lru_cache(maxsize=KNOWN_ORIGINS)
 def _origin(place: str) -> str:
-    scheme, _, authority = place.lower().partition("://")
-    host = authority.rpartition("@")[2].lower()
-    default = f":{DEFAULT_PORTS.get(scheme, 0)}"
-    return f"{scheme}://{host.removesuffix(default).removesuffix(':')}"
+    scheme, _, authority = place.partition("://")
+    scheme = scheme.lower()
+    return f"{scheme}://{normal_host(scheme, authority.rpartition('@')[2])}"
 
 
-def _normal(url: str) -> str:
-    """Bring `url` to the form in which prefixes are compared: origin in lower case, dot segments resolved.
+def location(url: str) -> str:
+    """Give origin and path of `url` in the form in which prefixes are compared, without a slash at the end.
 
-    Without the latter, `/api/../admin` would pass for a part of `/api` (RFC 3986 5.2.4).
+    Dot segments are resolved, or `/api/../admin` would pass for a part of `/api` (RFC 3986 5.2.4).
     """
-    rest = re.sub(r"^[^/]*//[^/?#]*", "", url, count=1)
-    if _DOTS.search(rest):
-        path, mark, query = rest.partition("?")
-        rest = urljoin("/", re.sub("%2e", ".", path, flags=re.IGNORECASE)) + mark + query
-    return origin(url) + rest
+    place = _PLACE.match(url)
+    path = url[place.end() if place else 0 :].partition("#")[0].partition("?")[0]
+    return origin(url) + normal_path(path).rstrip("/")

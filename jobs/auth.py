@@ -9,13 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cached_property
-from importlib import import_module
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inboxd.jobs.fields import Headers, Url
-from inboxd.jobs.template import nearest
+from inboxd.jobs.importing import imported, is_path
+from inboxd.jobs.slips import nearest
 
 _MODEL = ConfigDict(extra="forbid", strict=True, frozen=True)
 WAYS = ("basic", "bearer", "header", "query", "oauth2", "webhook", "use")
@@ -81,19 +81,17 @@ class Auth(BaseModel):
     @cached_property
     def factory(self) -> Callable[..., Any]:
         """What makes the plugin; raises ValueError when it cannot be imported."""
-        module, colon, name = (self.use or "").partition(":")
-        if not (module and colon and name):
+        use = self.use or ""
+        if not is_path(use):
             raise ValueError('use: expected an import path such as "requests_aws4auth:AWS4Auth"')
         try:
-            found: Any = import_module(module)
-            for step in name.split("."):
-                found = getattr(found, step)
+            found = imported(use)
         except ImportError as error:
             raise ValueError(f"use: {error}; is its package installed?") from None
         except AttributeError as error:
             raise ValueError(f"use: {error}") from None
         if not callable(found):
-            raise ValueError(f"use: {self.use} cannot be called; expected a class, or a function that gives an auth")
+            raise ValueError(f"use: {use} cannot be called; expected a class, or a function that gives an auth")
         made: Callable[..., Any] = found
         return made
 

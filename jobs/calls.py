@@ -12,7 +12,8 @@ from inboxd.jobs.api import Api, Apis
 from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.job import Job, parse_object
-from inboxd.jobs.template import TemplateError, nearest
+from inboxd.jobs.slips import nearest
+from inboxd.jobs.template import TemplateError
 
 
 def placed(job: Job, apis: Apis) -> tuple[Job, Api]:

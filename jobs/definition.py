@@ -15,8 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from inboxd.jobs.cacherule import CacheField
 from inboxd.jobs.fields import Headers, Method, Pairs
 from inboxd.jobs.job import BODIES, Selection
-from inboxd.jobs.template import TemplateError, expand, fill, names, nearest, secrets, variables
+from inboxd.jobs.slips import nearest
+from inboxd.jobs.template import TemplateError, fill, names, secrets
 from inboxd.jobs.units import Duration, RateLimit, Statuses
+from inboxd.jobs.urltemplate import expand, variables
 
 CALL_NAME = r"^[A-Za-z0-9_-]{1,100}$"
 # What a definition says in the words of a job, to be filled.

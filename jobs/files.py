@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from inboxd.cache.files import write_all
+
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
@@ -17,7 +19,7 @@ class Files:
         """Create or empty a file and write it whole and durably; its name is durable after `sync_folder`."""
         fd = os.open(path, _WRITE, 0o644)
         try:
-            _write_all(fd, data)
+            write_all(fd, data)
             if self._fsync:
                 os.fsync(fd)
         finally:
@@ -25,7 +27,7 @@ class Files:
 
     def append(self, fd: int, data: bytes) -> None:
         """Append to an open file; not durable yet."""
-        _write_all(fd, data)
+        write_all(fd, data)
 
     def sync(self, fd: int) -> None:
         """Make what was appended durable."""
@@ -48,10 +50,3 @@ class Files:
     def unlink(self, path: str) -> None:
         """Remove a file."""
         os.unlink(path)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`; a disk that fills up in the middle takes a part and then says so."""
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])

@@ -6,13 +6,14 @@ repeated, for they may be secrets, but where only a few words are allowed.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from inboxd.jobs.slips import meant
 
 Steps = tuple[str | int, ...]
 
@@ -90,8 +91,7 @@ def _text(detail: ErrorDetails, steps: Steps, model: type[BaseModel], words: Map
         case "missing":
             return "this key is missing"
         case "extra_forbidden":
-            near = difflib.get_close_matches(str(steps[-1]), _known(model, steps[:-1]), n=1)
-            return "unknown key" + (f'; did you mean "{near[0]}"?' if near else "")
+            return "unknown key" + meant(str(steps[-1]), _known(model, steps[:-1]))
         case "value_error":
             return str(detail["ctx"]["error"])
         case "model_type" | "dict_type":

@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from inboxd.jobs.faults import Invalid, Reprocess
+from inboxd.jobs.faults import Invalid
 from inboxd.jobs.fields import Headers, Url
 from inboxd.jobs.findings import findings
-from inboxd.jobs.template import TemplateError, checked_expression, names, nearest
+from inboxd.jobs.patience import Reprocess
+from inboxd.jobs.slips import nearest
+from inboxd.jobs.template import TemplateError, checked_expression, names
 from inboxd.jobs.units import Duration
 
 # Levels of a tree below its root. Each lengthens the names of its files, and no file name is longer than 255 bytes.

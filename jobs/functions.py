@@ -6,17 +6,17 @@ or in one of the workshop's, so that the two look the same from outside. What go
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
 from inboxd.jobs.faults import Fault, HandlerFailed, Invalid, TryAgain
+from inboxd.jobs.importing import imported
+from inboxd.jobs.slips import meant
 
 # Parameters that are not arguments of the job: the open attachment, and the facts about the attempt.
 FILE, CONTEXT = "file", "context"
@@ -81,8 +81,7 @@ class Function:
         takes_any = any(one.kind is one.VAR_KEYWORD for one in self._parameters.values())
         unknown = [] if takes_any else [name for name in arguments if name not in self._parameters]
         known = [name for name in self._parameters if name not in {FILE, CONTEXT}]
-        near = difflib.get_close_matches(unknown[0], known, n=1) if unknown else []
-        return f'; did you mean "{near[0]}"?' if near else ""
+        return meant(unknown[0], known) if unknown else ""
 
     def call(self, arguments: Mapping[str, Any], context: Context, file: BinaryIO | None) -> Result:
         """Call it; raises the Fault that its exception stands for."""
@@ -99,11 +98,8 @@ class Function:
 
 def load(use: str) -> Function:
     """Import a function by `package.module:name`; raises Invalid."""
-    module, _, name = use.partition(":")
     try:
-        target: Any = import_module(module)
-        for step in name.split("."):
-            target = getattr(target, step)
+        target = imported(use)
     # An import runs any code there is, and whatever that raises must not end ours.
     except BaseException as error:
         raise Invalid(f"{use} cannot be loaded: {_told(error)}") from None

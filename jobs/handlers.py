@@ -7,8 +7,6 @@ job is answered at the deadline all the same, and after a few such the handler t
 
 from __future__ import annotations
 
-import difflib
-import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,13 +17,16 @@ from typing import Annotated, Any, BinaryIO, Protocol
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from inboxd.jobs.api import Api, Policy
-from inboxd.jobs.faults import Backoff, Fault, Invalid, Timeout, TryAgain
+from inboxd.jobs.faults import Fault, Invalid, Timeout, TryAgain
 from inboxd.jobs.functions import Context, Function, Result, load
 from inboxd.jobs.gathering import Gathering
+from inboxd.jobs.importing import is_path
 from inboxd.jobs.job import Job
+from inboxd.jobs.patience import Backoff
 from inboxd.jobs.put import Bucket, Stores
 from inboxd.jobs.reply import Bounds
 from inboxd.jobs.result import Response
+from inboxd.jobs.slips import meant
 from inboxd.jobs.units import Duration, RateLimit, Size
 from inboxd.jobs.vault import Vault
 from inboxd.jobs.workshop import CORES, Workshop
@@ -39,7 +40,7 @@ STRAYS = 8
 
 
 def _path(use: str) -> str:
-    if not re.fullmatch(r"[\w.]+:[\w.]+", use):
+    if not is_path(use):
         raise ValueError('expected the path of a function, as "package.module:name"')
     return use
 
@@ -236,8 +237,7 @@ class Handlers:
         if known is None:
             if name not in entry_points(group=ENTRY_POINTS).names:
                 names = [*self._known, *entry_points(group=ENTRY_POINTS).names]
-                near = difflib.get_close_matches(name, names, n=1)
-                raise Invalid(f'do: there is no handler "{name}"' + (f'; did you mean "{near[0]}"?' if near else ""))
+                raise Invalid(f'do: there is no handler "{name}"{meant(name, names)}')
             # Two threads may both make one; the loser's has begun nothing yet.
             known = self._known.setdefault(name, self._made(name, Handler()))
         return known

@@ -26,10 +26,11 @@ from pydantic import (
 )
 
 from inboxd.jobs.cacherule import CacheField
-from inboxd.jobs.faults import Invalid, Reprocess
+from inboxd.jobs.faults import Invalid
 from inboxd.jobs.fields import Attachment, Base64, Headers, Id, Method, Pairs, Url
 from inboxd.jobs.findings import JSON, findings
 from inboxd.jobs.followers import CallbackField, Followers, Names, Tree, check_first
+from inboxd.jobs.patience import Reprocess
 from inboxd.jobs.queuefields import QueueFields
 from inboxd.jobs.template import checked_expression, secrets
 from inboxd.jobs.units import Duration, Statuses

@@ -19,8 +19,9 @@ import backoff
 
 from inboxd.jobs.api import Api
 from inboxd.jobs.clock import Clock
-from inboxd.jobs.faults import Again, Fault, decide
+from inboxd.jobs.faults import Fault
 from inboxd.jobs.pace import Pace, Throughput
+from inboxd.jobs.patience import Again, decide
 from inboxd.jobs.tally import OK, Tally
 from inboxd.jobs.task import Task
 
@@ -100,6 +101,7 @@ class Lane:
         """
 
         def unless_resting(task: Task) -> Any:
+            """Call, or raise RetryLater."""
             if (
                 self.paused
                 or (self.trips and not task.probing)

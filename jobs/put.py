@@ -8,7 +8,6 @@ credential and cannot send a file to a place that nobody has allowed. Written tw
 
 from __future__ import annotations
 
-import difflib
 import mimetypes
 import re
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from inboxd.jobs.faults import HandlerFailed, Invalid, TryAgain, Unauthorized
 from inboxd.jobs.functions import Context
 from inboxd.jobs.masking import Mask
+from inboxd.jobs.slips import meant
 from inboxd.jobs.vault import SecretMissing, Vault
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ class Stores:
     ) -> dict[str, Any]:
         """Put `file` under `key`, in parts if it is large; gives store, key and the object's entity tag."""
         if store not in self._stores:
-            near = difflib.get_close_matches(store, self._stores, n=1)
-            hint = f'did you mean "{near[0]}"?' if near else f"the config names {', '.join(self._stores) or 'none'}"
-            raise Invalid(f'with.store: there is no store "{store}"; {hint}')
+            hint = meant(store, self._stores) or f"; the config names {', '.join(self._stores) or 'none'}"
+            raise Invalid(f'with.store: there is no store "{store}"{hint}')
         if not isinstance(key, str) or not key.strip("/") or len(key.encode()) > _LONGEST_KEY or not key.isprintable():
             raise Invalid(f"with.key: expected a printable path of up to {_LONGEST_KEY} bytes")
         import obstore  # noqa: PLC0415  # an extra; `Stores` has told who lacks it

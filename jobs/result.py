@@ -243,45 +243,32 @@ def answer_schema() -> dict[str, Any]:
     """Give the JSON Schema of an answer file."""
     time = {"type": "string", "format": "date-time"}
     text, number, count = {"type": "string"}, {"type": "number"}, {"type": "integer"}
-    attempt = {
-        "at": time,
-        "ms": number,
-        "status": count,
-        "fault": text,
-        "message": text,
-        "wait": number,
-        "redirect": text,
-    }
-    body = {"json": {}, "text": text, "file": text, "bytes": count, "sha256": text}
+    fault = {"fault": text, "message": text, "wait": number, "redirect": text}
+    attempt = _object({"at": time, "ms": number, "status": count, **fault}, "at", "ms")
     headers = {"type": "object", "additionalProperties": text}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "inboxd answer",
-        "type": "object",
-        "required": ["id", "status", "attempts", "received", "finished"],
-        "properties": {
-            "id": text,
-            "name": text,
-            "line": count,
-            "claim": text,
-            "root": text,
-            "repeats": text,
-            "status": {"enum": list(get_args(Status))},
-            "api": text,
-            "request": {
-                "type": "object",
-                "properties": {"method": text, "url": text, "do": text, "queue": text, "deed": text},
-            },
-            "response": {"type": "object", "properties": {"status": count, "headers": headers, **body}},
-            "value": {},
-            "cache": {"enum": list(get_args(CacheUse))},
-            "attempts": {"type": "array", "items": {"type": "object", "required": ["at", "ms"], "properties": attempt}},
-            "received": time,
-            "finished": time,
-            "error": {
-                "type": "object",
-                "required": ["kind", "message"],
-                "properties": {"kind": text, "message": text, "uncertain": {"type": "boolean"}},
-            },
-        },
+    body = {"json": {}, "text": text, "file": text, "bytes": count, "sha256": text}
+    fields = {
+        "id": text,
+        "name": text,
+        "line": count,
+        "claim": text,
+        "root": text,
+        "repeats": text,
+        "status": {"enum": list(get_args(Status))},
+        "api": text,
+        "request": _object({"method": text, "url": text, "do": text, "queue": text, "deed": text}),
+        "response": _object({"status": count, "headers": headers, **body}),
+        "value": {},
+        "cache": {"enum": list(get_args(CacheUse))},
+        "attempts": {"type": "array", "items": attempt},
+        "received": time,
+        "finished": time,
+        "error": _object({"kind": text, "message": text, "uncertain": {"type": "boolean"}}, "kind", "message"),
     }
+    about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "inboxd answer"}
+    return about | _object(fields, "id", "status", "attempts", "received", "finished")
+
+
+def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    needed = {"required": list(required)} if required else {}
+    return {"type": "object", **needed, "properties": properties}

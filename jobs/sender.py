@@ -9,9 +9,10 @@ import logging
 
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.exchange import Redirected, exchange
-from inboxd.jobs.faults import Again, Fault
+from inboxd.jobs.faults import Fault
 from inboxd.jobs.handlers import Work
 from inboxd.jobs.lane import Lane
+from inboxd.jobs.patience import Again
 from inboxd.jobs.queuejobs import Deed
 from inboxd.jobs.result import Attempt, Response
 from inboxd.jobs.task import Task

@@ -35,9 +35,9 @@ from inboxd.jobs.definition import NamedCall
 from inboxd.jobs.findings import findings
 from inboxd.jobs.result import Answer, Problem
 from inboxd.jobs.shape import Shape
+from inboxd.jobs.slips import nearest
 from inboxd.jobs.stream import as_they_come
 from inboxd.jobs.task import Postponed
-from inboxd.jobs.template import nearest
 from inboxd.jobs.tomltext import table
 
 

@@ -16,9 +16,10 @@ from typing import Any, BinaryIO, Self
 from inboxd.cache.entry import Entry
 from inboxd.jobs.api import Api
 from inboxd.jobs.exchange import Call
-from inboxd.jobs.faults import Fault, Reprocess
+from inboxd.jobs.faults import Fault
 from inboxd.jobs.handlers import Work
 from inboxd.jobs.job import Job
+from inboxd.jobs.patience import Reprocess
 from inboxd.jobs.queuejobs import Deed
 from inboxd.jobs.result import Answer, Attempt, CacheUse, Problem, Response, Status
 from inboxd.jobs.spacing import Spacing

@@ -1,23 +1,21 @@
-"""`${…}` in parsed JSON, URI templates, selected values: how data gets into a request and out of an answer.
+"""`${…}` in parsed JSON, and selected values: how data gets into a request and out of an answer.
 
 The one rule: data is never read as anything else. Filling happens in the string leaves of JSON that is parsed already
-and is done once, so no text that is filled in is looked at again; an argument in a URL is percent-encoded and cannot
-leave its segment. `${secret:NAME}` is not data and stays as it is. All failures are `TemplateError`s that say where.
+and is done once, so no text that is filled in is looked at again. `${secret:NAME}` is not data and stays as it is. All
+failures are `TemplateError`s that say where.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-import uritemplate
-
 from inboxd.jobs.expression import Expression, expression
 from inboxd.jobs.findings import JSON
+from inboxd.jobs.slips import nearest
 
 # A reference to a credential, which only the config may hold.
 SECRET = re.compile(r"\$\{secret:([A-Za-z0-9_.-]{1,200})\}")
@@ -27,14 +25,6 @@ _USUAL_LENGTH = 1000
 _OPENING = re.compile(r"\$?\$\{")
 # What a closing brace may hide in: JMESPath's three kinds of quotes, and inner braces.
 _INSIDE = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`(?:\\.|[^`\\])*`|[{}]", re.DOTALL)
-
-# RFC 6570 without the operators + and #, which would let an argument write path and query as it likes.
-_VARIABLE = re.compile(
-    r"\{([./;?&]?)((?:[A-Za-z0-9_]+(?:\*|:[1-9]\d{0,3})?)(?:,[A-Za-z0-9_]+(?:\*|:[1-9]\d{0,3})?)*)\}"
-)
-_IN_QUERY = frozenset("?&")
-_LITERAL = re.compile(r"[^\s{}#\\\x00-\x1f\x7f]*")
-_DOT = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
 
 
 class TemplateError(ValueError):
@@ -136,12 +126,12 @@ def _text(part: Expression, scope: Mapping[str, Any]) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool | int | float):
-        return _number(value)
+        return number(value)
     kind = JSON.get(type(value), "something else")
     raise TemplateError(f"${{{part.text}}}: found {kind}; within a text stands a text, a number or a boolean")
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Write a number or a boolean as JSON does; `json.dumps` takes ten times as long for an integer."""
     return str(value) if type(value) is int else json.dumps(value)
 
@@ -190,95 +180,6 @@ def _expression(text: str) -> Expression:
         return expression(text.strip())
     except ValueError as error:
         raise TemplateError(str(error)) from None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Give the end of a sentence about a name that is not known: the nearest one that is, or all."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f"; there are {', '.join(names)}" if names else ""
-
-
-def expand(template: str, values: Mapping[str, Any]) -> str:
-    """Expand a URI template (RFC 6570) whose text was checked by `variables`.
-
-    Values are texts, numbers, booleans, or lists of them; None is the same as absent. Whatever is in a value, it stays
-    in its place: it is percent-encoded, and in a path it is neither empty nor a way to another folder (`..`).
-    Raises `TemplateError`.
-    """
-    in_path, parsed = _variables(template)
-    given: dict[str, Any] = {}
-    for name, needed in in_path.items():
-        try:
-            given[name] = _uri_value(values.get(name), in_path=needed)
-        except TemplateError as error:
-            raise error.under(name) from None
-    try:
-        found = parsed.expand(given)
-    except UnicodeEncodeError:
-        raise TemplateError("a text holds half a character (a lone surrogate), which no URL can carry") from None
-    if any(_DOT.fullmatch(segment) for segment in found.partition("?")[0].split("/")):
-        raise TemplateError('"." and ".." cannot stand as a segment of a path')
-    return found
-
-
-def variables(template: str) -> dict[str, bool]:
-    """Give the variables of a URI template and whether each stands in the path, where it must have a value.
-
-    Raises `TemplateError` for a text that is no template, or that could let a value write more than its own place.
-    """
-    return dict(_variables(template)[0])
-
-
-@lru_cache(maxsize=1024)
-def _variables(template: str) -> tuple[Mapping[str, bool], uritemplate.URITemplate]:
-    found: dict[str, bool] = {}
-    at, in_path = 0, True
-    for match in [*_VARIABLE.finditer(template), None]:
-        literal = template[at : match.start() if match else len(template)]
-        if not _LITERAL.fullmatch(literal):
-            raise TemplateError(
-                f"{template!r}: expected {{name}} for an argument, and {{?name}} in the query; no spaces, no #, "
-                "and neither {+name} nor {#name}, which would let an argument write the path"
-            )
-        in_path = in_path and "?" not in literal
-        if match is not None:
-            at = match.end()
-            in_path = in_path and match[1] not in _IN_QUERY
-            if not in_path and match[1] not in ("", *_IN_QUERY):
-                raise TemplateError(f"{template!r}: {match[0]} stands behind the query has begun")
-            for name in re.findall(r"([A-Za-z0-9_]+)(?:\*|:\d+)?(?:,|$)", match[2]):
-                found[name] = found.get(name, False) or in_path
-    if any(_DOT.fullmatch(segment) for segment in template.partition("?")[0].split("/")):
-        raise TemplateError(f'{template!r}: "." and ".." have no place in the path')
-    return found, uritemplate.URITemplate(template)
-
-
-def _uri_value(value: Any, *, in_path: bool) -> str | list[str] | None:
-    if isinstance(value, list):
-        if in_path and not value:
-            raise TemplateError("found an empty list; the path needs something here")
-        return [_uri_text(one, in_path=in_path) for one in value]
-    if value is None:
-        if in_path:
-            raise TemplateError("found nothing; the path needs a value here")
-        return None
-    return _uri_text(value, in_path=in_path)
-
-
-def _uri_text(value: Any, *, in_path: bool) -> str:
-    if not isinstance(value, str | int | float):
-        kind = JSON.get(type(value), "something else")
-        raise TemplateError(f"found {kind}; in a URL stands a text, a number, a boolean, or a list of them")
-    text = value if isinstance(value, str) else _number(value)
-    if in_path and not text:
-        raise TemplateError("found an empty text; the path needs something here")
-    # Servers that decode %2F before they look at the path exist, so this is refused and not just encoded.
-    if in_path and any(part in {".", ".."} for part in re.split(r"[/\\]", text)):
-        raise TemplateError('"." and ".." cannot stand as a segment of a path')
-    return text
 
 
 def select(text: str, value: Any) -> Any:

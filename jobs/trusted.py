@@ -34,11 +34,12 @@ class _Dressed:
         self.authorization = ""
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send the request with credentials on it, all within its one deadline."""
         bounds: Bounds = kwargs["bounds"]
         begun = time.monotonic()
         dressed = self._credentials.put_on(request, self._session, self.hidden, bounds.deadline)
         self.authorization = str(dressed.headers.get(AUTHORIZATION, ""))
-        # One deadline for all of it, fetching a token included.
+        # Fetching a token took some of it.
         left = bounds.deadline - (time.monotonic() - begun)
         if left <= 0:
             raise Timeout("an access token took all the time there was")

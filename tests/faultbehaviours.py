@@ -6,14 +6,15 @@ Hangup to end it. It waits by `wire.pause` only, so that the server can always s
 
 import json
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faultserver import Seen, Wire
 
-BEHAVIOURS: dict[str, "Callable[[Wire, Seen], None]"] = {}
+Behaviour: TypeAlias = "Callable[[Wire, Seen], None]"
+BEHAVIOURS: dict[str, Behaviour] = {}
 _CHUNK = 64 * 1024
 _JSON = "Content-Type: application/json"
 
@@ -22,8 +23,8 @@ class Hangup(Exception):
     """The connection ends here."""
 
 
-def _behaviour(name: str) -> "Callable[[Callable[[Wire, Seen], None]], Callable[[Wire, Seen], None]]":
-    def keep(function: "Callable[[Wire, Seen], None]") -> "Callable[[Wire, Seen], None]":
+def _behaviour(name: str) -> "Callable[[Behaviour], Behaviour]":
+    def keep(function: Behaviour) -> Behaviour:
         BEHAVIOURS[name] = function
         return function
 

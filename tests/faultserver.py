@@ -5,7 +5,8 @@
         assert server.requests[0].headers["idempotency-key"] == "k"
 
 Raw sockets, one thread per connection, keep-alive. Every wait ends when the block does. The behaviours are listed in
-`tests/faultbehaviours.py`; an unknown path is answered 404. `FaultServer(tls=Tls.make(folder))` speaks TLS.
+`tests/faultbehaviours.py`, and a test may bring `behaviours` of its own; an unknown path is answered 404.
+`FaultServer(tls=Tls.make(folder))` speaks TLS.
 A TLS hello on the plain port is answered by a reset in the middle of the handshake; `mute=True` answers nothing at all.
 """
 
@@ -14,12 +15,13 @@ import socket
 import struct
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import BinaryIO, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.faultbehaviours import BEHAVIOURS, Hangup
+from tests.faultbehaviours import BEHAVIOURS, Behaviour, Hangup
 from tests.tlskit import Tls
 
 # No connection outlives this, whatever a test forgot.
@@ -87,13 +89,22 @@ class FaultServer:
     `requests`: everything seen so far, in order of arrival (a copy). `connections`: how many were accepted.
     """
 
-    def __init__(self, *, tls: Tls | None = None, host: str = "127.0.0.1", port: int = 0, mute: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        tls: Tls | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        mute: bool = False,
+        behaviours: Mapping[str, Behaviour] | None = None,
+    ) -> None:
         self.tls = tls
         self.mute = mute
         self.host = host
         self.stopping = threading.Event()
         self.failures: Counter[str] = Counter()
         self.changed = threading.Condition()
+        self._behaviours = BEHAVIOURS | (behaviours or {})
         self._seen: list[Seen] = []
         self._wires: list[Wire] = []
         self._threads: list[threading.Thread] = []
@@ -204,7 +215,7 @@ class FaultServer:
             while (seen := _read(wire)) is not None and not self.stopping.is_set():
                 self.record(seen)
                 wire.method = seen.method
-                BEHAVIOURS.get(seen.path.split("/")[1], BEHAVIOURS["unknown"])(wire, seen)
+                self._behaviours.get(seen.path.split("/")[1], BEHAVIOURS["unknown"])(wire, seen)
         except (OSError, Hangup, ValueError):
             # The client left, or the behaviour is to leave.
             pass

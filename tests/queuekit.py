@@ -3,59 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from inboxd.jobs.files import Files
-from tests.spoolkit import Crash, keep
-
-__all__ = ["Crash", "CrashingFiles"]
+from tests.crashkit import Crashing, keep
 
 
-class CrashingFiles(Files):
+class CrashingFiles(Crashing, Files):
     """A real disk that stops before its `fuse`th operation, and that can undo what a power cut would take.
 
     Contents are safe once they were synced. Of the moves of names since any folder was last synced, a power cut leaves
     the first so many, as a journal does.
     """
 
-    def __init__(self) -> None:
-        # Nothing of this needs to outlive the test.
-        super().__init__(fsync=False)
-        self.fuse: int | None = None
-        self._unsynced: dict[str, int] = {}
-        self._undo: list[Callable[[], None]] = []
-
-    def _burn(self) -> None:
-        if self.fuse is not None:
-            if self.fuse <= 0:
-                raise Crash
-            self.fuse -= 1
-
     def write(self, path: str, data: bytes) -> None:
-        self._burn()
+        self._burn("write")
         fresh = not os.path.exists(path)
         super().write(path, data[: len(data) // 2])
         if fresh:
             self._undo.append(lambda: os.path.exists(path) and os.unlink(path))
-        self._burn()
+        self._burn("write")
         super().write(path, data)
 
     def append(self, fd: int, data: bytes) -> None:
         path = os.readlink(f"/proc/self/fd/{fd}")
-        self._burn()
+        self._burn("append")
         self._unsynced.setdefault(path, os.fstat(fd).st_size)
         super().append(fd, data)
 
     def sync(self, fd: int) -> None:
-        self._burn()
+        self._burn("sync")
         self._unsynced.pop(os.readlink(f"/proc/self/fd/{fd}"), None)
 
     def sync_folder(self, path: str) -> None:
-        self._burn()
+        self._burn("sync_folder")
         self._undo.clear()
 
     def rename(self, source: str, target: str) -> None:
-        self._burn()
+        self._burn("rename")
         kept = keep(target)
         super().rename(source, target)
 
@@ -67,7 +51,7 @@ class CrashingFiles(Files):
         self._undo.append(undo)
 
     def unlink(self, path: str) -> None:
-        self._burn()
+        self._burn("unlink")
         kept = keep(path)
         super().unlink(path)
         self._undo.append(kept)
@@ -78,7 +62,5 @@ class CrashingFiles(Files):
             if os.path.exists(path):
                 # A power cut may leave a part of it, which is torn.
                 os.truncate(path, min(size + 3, os.path.getsize(path)))
-        while len(self._undo) > kept:
-            self._undo.pop()()
-        self._unsynced.clear()
-        self._undo.clear()
+        self._take_back(kept)
+        self.settle_down()

@@ -23,33 +23,15 @@ from inboxd.jobs.clock import FakeClock
 from inboxd.jobs.job import Job
 from inboxd.jobs.result import Answer, Problem, Response
 from inboxd.jobs.task import Errand, Postponed
+from tests.crashkit import Crashing, keep
 
 
-class Crash(BaseException):
-    """The machine stopped here; nothing after it happened."""
-
-
-class CrashingDisk(Disk):
+class CrashingDisk(Crashing, Disk):
     """A real disk that stops before its `fuse`th operation, and that can undo what a power cut would take.
 
     Content is safe once it was synced. Of the operations on names since the last sync of anything, a power cut leaves
     the first so many, as a journal does.
     """
-
-    def __init__(self) -> None:
-        # Nothing of this needs to outlive the test, and a real fsync costs more than all the rest.
-        super().__init__(fsync=False)
-        self.fuse: int | None = None
-        self.operations: list[str] = []
-        self._unsynced: dict[str, int] = {}
-        self._undo: list[Callable[[], None]] = []
-
-    def _burn(self, operation: str) -> None:
-        if self.fuse is not None:
-            if self.fuse <= 0:
-                raise Crash(operation)
-            self.fuse -= 1
-        self.operations.append(operation)
 
     def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
         self._burn(f"create {path}")
@@ -121,32 +103,13 @@ class CrashingDisk(Disk):
         super().sync_folders(folders)
         self._undo.clear()
 
-    def settle_down(self) -> None:
-        """Let so much time pass that everything is on the disk."""
-        self._unsynced.clear()
-        self._undo.clear()
-
     def cut_power(self, kept: int = sys.maxsize) -> None:
         """Take back all content that was never synced, and all operations on names but the first `kept`."""
         for path, size in self._unsynced.items():
             if os.path.exists(path):
                 os.truncate(path, size)
-        while len(self._undo) > kept:
-            self._undo.pop()()
+        self._take_back(kept)
         self.settle_down()
-
-
-def keep(path: str) -> Callable[[], None]:
-    """Remember a file, if there is one; gives what brings it back."""
-    if not os.path.lexists(path):
-        return lambda: None
-    data, moment = Path(path).read_bytes(), os.stat(path).st_mtime
-
-    def bring_back() -> None:
-        Path(path).write_bytes(data)
-        os.utime(path, (moment, moment))
-
-    return bring_back
 
 
 class HandOutbox:

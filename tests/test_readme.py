@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ import pytest
 from inboxd.daemon.config import parse as parse_config
 from inboxd.jobs.job import parse as parse_job
 from tests.daemonkit import environment
-from tests.faultbehaviours import BEHAVIOURS
 from tests.faultserver import FaultServer, Seen, Wire
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -28,16 +25,6 @@ def block(after: str, language: str) -> str:
     match = re.search(rf"```{language}\n(.*?)```", README[README.index(after) :], re.DOTALL)
     assert match is not None
     return match[1]
-
-
-@contextlib.contextmanager
-def behaving(name: str, behaviour: Callable[[Wire, Seen], None]) -> Iterator[None]:
-    """Let the fault server know one path more."""
-    BEHAVIOURS[name] = behaviour
-    try:
-        yield
-    finally:
-        del BEHAVIOURS[name]
 
 
 @pytest.mark.journey
@@ -86,7 +73,7 @@ def test_the_program_fetches_its_hundred_products_and_is_told_of_one_that_is_not
 
     program = block("## From Python", "python")
     assert program.count("\n") <= 30
-    with FaultServer() as server, behaving("products", product):
+    with FaultServer(behaviours={"products": product}) as server:
         done = subprocess.run(
             [sys.executable, "-c", program.replace("https://shop.example", server.url(""))],
             check=False,

@@ -24,14 +24,8 @@ def measure(field: Field) -> Page:
     curl = shutil.which("curl", path=PATH)
     if curl is None:
         raise Missing("no curl on this machine")
-    count, ours, theirs = field.size(300), [], []
-    with field.scratch() as folder, started(folder, {}) as daemon:
-        for number in range(-5, count):
-            url = field.server.url(f"/items/{number}")
-            one, other = drop(daemon, f"job-{number}", url), run(curl, url, folder / f"{number}.json")
-            if number >= 0:
-                ours.append(one)
-                theirs.append(other)
+    count = field.size(300)
+    ours, theirs = times(field, curl, count)
     sides = {"inboxd, drop to answer": ours, "one curl process": theirs}
     shares = {side: [percentile(took, share) * 1000 for share in (0.1, 0.5, 0.9, 0.99)] for side, took in sides.items()}
     return Page(
@@ -63,6 +57,19 @@ def measure(field: Field) -> Page:
             )
         ],
     )
+
+
+def times(field: Field, curl: str, count: int) -> tuple[list[float], list[float]]:
+    """Return how long each drop and each curl took; the first few are for warming up."""
+    ours, theirs = [], []
+    with field.scratch() as folder, started(folder, {}) as daemon:
+        for number in range(-5, count):
+            url = field.server.url(f"/items/{number}")
+            one, other = drop(daemon, f"job-{number}", url), run(curl, url, folder / f"{number}.json")
+            if number >= 0:
+                ours.append(one)
+                theirs.append(other)
+    return ours, theirs
 
 
 def drop(daemon: Daemon, name: str, url: str) -> float:

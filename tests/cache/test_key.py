@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inboxd.cache.key import is_secret, key, normal_url, redact
+from inboxd.cache.key import is_secret, key, redact
+from inboxd.cache.urls import normal_url
 
 SAME = [
     ("HTTP://Shop.EXAMPLE/a", "http://shop.example/a"),

@@ -58,16 +58,17 @@ def test_all_who_ask_while_a_look_is_under_way_share_the_next() -> None:
     looks: list[frozenset[str]] = []
 
     async def ask() -> list[set[str]]:
-        going = asyncio.Event()
+        looked, going = asyncio.Event(), asyncio.Event()
 
         async def look(wanted: frozenset[str]) -> set[str]:
             looks.append(wanted)
+            looked.set()
             await going.wait()
             return {"x1", "x3"} & wanted
 
         known = Known(look)
         asking = [asyncio.create_task(known.among({name})) for name in ("x1", "x2", "x3")]
-        await asyncio.sleep(0)
+        await looked.wait()
         going.set()
         return list(await asyncio.gather(*asking))
 

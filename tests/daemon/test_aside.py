@@ -78,11 +78,11 @@ def answer(house: House, name: str) -> Any:
 def test_a_job_in_memory_is_held_and_released_and_keeps_its_id(house: House, server: FaultServer) -> None:
     block(house, server)
     drop(house, "mine", {"url": server.url("/ok")})
-    assert eventually(lambda: house.client.queue.held == 2)
+    assert eventually(lambda: house.parts.client.queue.held == 2)
     filename = aside(house).hold("mine")
     assert lies(house, "hold", "mine~")
     assert not lies(house, "active", "mine~")
-    assert house.client.queue.held == 1
+    assert house.parts.client.queue.held == 1
     aside(house).pause_api("shop")
     aside(house).release("mine")
     house.turn(house.clock.wall())
@@ -117,7 +117,7 @@ def test_a_batch_under_way_is_held_when_its_calls_have_ended_and_goes_on_where_i
     assert called < 12
     assert lies(house, "hold", filename)
     assert not lies(house, "active", "many~")
-    assert house.client.queue.held == 0
+    assert house.parts.client.queue.held == 0
     drop(house, "other", {"url": server.url("/ok")})
     assert answer(house, "other")["status"] == "done"
     assert len(server.requests) == called + 1
@@ -132,10 +132,10 @@ def test_a_batch_whose_call_lasts_is_held_later_and_may_be_released_before(house
     hands = aside(house)
     filename = hands.hold("many")
     assert not hands.is_held(filename)
-    assert [batch["put_aside"] for batch in house.rounds.status(0.0)["batches"]] == [True]
+    assert [batch["put_aside"] for batch in house.parts.rounds.status(0.0)["batches"]] == [True]
     assert hands.release("many") == filename
     house.turn(house.clock.wall())
-    assert "put_aside" not in house.rounds.status(0.0)["batches"][0]
+    assert "put_aside" not in house.parts.rounds.status(0.0)["batches"][0]
 
 
 def test_a_batch_that_ends_before_it_is_held_is_answered(house: House, server: FaultServer) -> None:
@@ -172,7 +172,7 @@ def test_a_batch_that_was_parked_before_it_could_be_held_is_held_from_there(hous
 def test_a_waiting_job_is_cancelled_and_answered_so(house: House, server: FaultServer) -> None:
     block(house, server)
     drop(house, "mine", {"id": "m-1", "url": server.url("/ok")})
-    assert eventually(lambda: house.client.queue.held == 2)
+    assert eventually(lambda: house.parts.client.queue.held == 2)
     aside(house).cancel("mine")
     found = answer(house, "mine")
     assert (found["status"], found["id"], found["error"]["kind"]) == ("cancelled", "m-1", "cancelled")
@@ -196,12 +196,12 @@ def test_a_deferred_job_is_cancelled_at_once(house: House, server: FaultServer) 
 def test_the_lines_of_a_batch_that_are_not_called_yet_are_cancelled(house: House, server: FaultServer) -> None:
     block(house, server)
     drop(house, "many", *[{"url": server.url("/ok")}] * 5)
-    assert eventually(lambda: house.client.queue.held == 6)
+    assert eventually(lambda: house.parts.client.queue.held == 6)
     aside(house).cancel("many")
 
     def gone() -> bool:
         house.turn(house.clock.wall())
-        return house.client.queue.held == 1
+        return house.parts.client.queue.held == 1
 
     assert eventually(gone)
     assert [seen.path for seen in server.requests] == ["/slow/blocks"]
@@ -211,12 +211,12 @@ def test_a_paused_api_is_not_called_and_others_are(house: House, server: FaultSe
     aside(house).pause_api("shop")
     house.turn(house.clock.wall())
     drop(house, "waits", {"url": server.url("/ok")})
-    assert eventually(lambda: house.client.queue.held == 1)
+    assert eventually(lambda: house.parts.client.queue.held == 1)
     with FaultServer() as other:
         drop(house, "goes", {"url": other.url("/ok")})
         assert answer(house, "goes")["status"] == "done"
     assert server.requests == []
-    assert house.rounds.status(0.0)["paused"] == ["shop"]
+    assert house.parts.rounds.status(0.0)["paused"] == ["shop"]
     assert aside(house).resume_api("shop")
     assert answer(house, "waits")["status"] == "done"
     assert not aside(house).resume_api("shop")
@@ -231,7 +231,7 @@ def test_a_pause_outlives_a_restart(tmp_path: Path, server: FaultServer) -> None
     house = House(Config.model_validate(settings))
     house.start()
     drop(house, "waits", {"url": server.url("/ok")})
-    assert eventually(lambda: house.client.queue.held == 1)
+    assert eventually(lambda: house.parts.client.queue.held == 1)
     house.close()
     assert server.requests == []
 

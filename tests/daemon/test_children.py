@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from inboxd.daemon.children import child_token
 from inboxd.daemon.recovery import recover
 from inboxd.jobs.ids import time_of, uuid7
-from tests.spoolkit import Asked, Bench, Crash, CrashingDisk
+from tests.crashkit import Crash
+from tests.spoolkit import Asked, Bench, CrashingDisk
 
 GOOD, BAD, HOOK = "http://api.test/good", "http://api.test/failing", "http://api.test/hook"
 # How many operations on names a power cut leaves; None is a crash of the process alone.

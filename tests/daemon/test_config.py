@@ -145,7 +145,10 @@ def test_every_mistake_is_told_in_the_order_of_the_file() -> None:
     assert [told.partition(": ")[0] for told in mistakes(text)] == ["1", "2", "4", "5", "6", "8"]
 
 
-@pytest.mark.parametrize("other", ["https://shop.example", "https://SHOP.example:443/", "https://shop.example/a/.."])
+@pytest.mark.parametrize(
+    "other",
+    ["https://shop.example", "https://SHOP.example:443/", "https://shop.example/a/..", "https://user@shop.example"],
+)
 def test_two_apis_with_one_base_url_are_told(other: str) -> None:
     told = mistakes(f'{SHOP}[api.two]\nbase_url = "{other}"')
     assert told == ["4: api.two.base_url: [api.shop] has the same; expected one of its own"]

@@ -46,7 +46,7 @@ def memory() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-# A million take three quarters of an hour on a core that others want as well: its files' names are what costs.
+# A million take more than an hour on a core that others want as well: its files' names are what costs.
 @pytest.mark.timeout(120 + JOBS // 200)
 def test_a_day_of_work_leaves_no_more_than_is_to_be_kept(tmp_path: Path) -> None:
     clock = FakeClock()

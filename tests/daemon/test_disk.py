@@ -1,5 +1,6 @@
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -116,10 +117,19 @@ def test_few_files_and_many_are_synced(tmp_path: Path, disk: Disk, count: int) -
         disk.sync(paths, str(tmp_path / "none"))
 
 
-def test_without_fsync_nothing_is_even_opened(tmp_path: Path) -> None:
-    disk = Disk(fsync=False)
-    disk.sync([str(tmp_path / "none")], str(tmp_path / "none"))
-    disk.sync_folders([str(tmp_path / "none")])
+@pytest.mark.parametrize(
+    "sync",
+    [
+        lambda disk, path: disk.sync([path], path),
+        lambda disk, path: disk.sync_folders([path]),
+        lambda disk, path: disk.sync_around(path),
+    ],
+)
+def test_without_fsync_nothing_is_even_opened(tmp_path: Path, sync: Callable[[Disk, str], None]) -> None:
+    none = str(tmp_path / "none")
+    with pytest.raises(FileNotFoundError):
+        sync(Disk(), none)
+    assert sync(Disk(fsync=False), none) is None
 
 
 def test_the_time_of_a_link_is_set_and_not_that_of_its_target(tmp_path: Path, disk: Disk) -> None:

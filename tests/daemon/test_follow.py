@@ -49,7 +49,7 @@ def test_lines_come_whole_and_through_rotations(log: Path) -> None:
     steps: Iterator[None] = script(log)
     found = lines(str(log), lambda: next(steps))
     assert [next(found) for _ in range(5)] == ["one", "two", "three", "four", "five"]
-    found.close()  # type: ignore[attr-defined]
+    found.close()
 
 
 def script(log: Path) -> Iterator[None]:

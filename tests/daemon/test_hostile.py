@@ -14,7 +14,8 @@ from inboxd.daemon.house import uids
 from inboxd.daemon.recovery import recover
 from inboxd.daemon.spool import Spool, SpoolError
 from inboxd.jobs.result import DEEPEST, Response
-from tests.spoolkit import Bench, Crash, CrashingDisk
+from tests.crashkit import Crash
+from tests.spoolkit import Bench, CrashingDisk
 
 URL = "http://api.test/x"
 JOB = json.dumps({"url": URL})

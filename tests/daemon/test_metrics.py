@@ -47,10 +47,10 @@ def house(tmp_path: Path, server: FaultServer) -> Iterator[House]:
 
 
 def work(house: House, **jobs: dict[str, object]) -> None:
-    before = house.outbox.committed
+    before = house.parts.outbox.committed
     for name, job in jobs.items():
         drop_whole(Path(house.spool.inbox, f"{name}.json"), json.dumps(job))
-    assert eventually(lambda: house.outbox.committed == before + len(jobs))
+    assert eventually(lambda: house.parts.outbox.committed == before + len(jobs))
 
 
 def samples(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
@@ -72,7 +72,7 @@ def test_answers_and_attempts_are_counted_by_what_became_of_them(house: House, s
         wrong={"ulr": "x"},
         named={"url": server.url("/shop")},
     )
-    found = samples(house.rounds.metrics)
+    found = samples(house.parts.rounds.metrics)
     assert found["inboxd_answers_total"] == {
         ("", "rejected"): 1,
         (api, "done"): 2,
@@ -95,40 +95,41 @@ def test_the_lines_of_a_batch_count_as_well(house: House, server: FaultServer) -
     lines = [{"url": server.url("/ok")}] * 3
     drop_whole(Path(house.spool.inbox, "many.jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
     assert eventually(lambda: Path(house.spool.outbox, "many.jsonl").exists())
-    assert samples(house.rounds.metrics)["inboxd_answers_total"][(server.url("").rstrip("/"), "done")] == 3
+    assert samples(house.parts.rounds.metrics)["inboxd_answers_total"][(server.url("").rstrip("/"), "done")] == 3
 
 
 def test_what_the_cache_did_is_counted(house: House, server: FaultServer) -> None:
     for name in ("first", "second", "third"):
         work(house, **{name: {"url": server.url("/ok"), "cache": "5m"}})
     api = server.url("").rstrip("/")
-    found = samples(house.rounds.metrics)["inboxd_cache_answers_total"]
+    found = samples(house.parts.rounds.metrics)["inboxd_cache_answers_total"]
     assert found == {(api, "miss"): 1, (api, "hit"): 2}
 
 
 def test_the_folders_are_told_as_the_janitor_found_them(house: House) -> None:
     Path(house.spool.folder("hold"), "x.json").write_text("123")
-    house.rounds.turn(house.clock.wall())
+    house.parts.rounds.turn(house.clock.wall())
     for _ in range(20):
-        house.rounds.turn(house.clock.wall())
-    found = samples(house.rounds.metrics)
+        house.parts.rounds.turn(house.clock.wall())
+    found = samples(house.parts.rounds.metrics)
     assert found["inboxd_folder_files"][("hold",)] == 1
     assert found["inboxd_folder_bytes"][("hold",)] == 3
     assert found["inboxd_disk_free_bytes"][()] > 0
 
 
 def test_the_file_for_node_exporter_is_written_whole(house: House, tmp_path: Path) -> None:
-    house.rounds.turn(house.clock.wall())
+    house.parts.rounds.turn(house.clock.wall())
     text = (tmp_path / "inboxd.prom").read_text()
-    assert text == house.rounds.metrics.render().decode() or "inboxd_info" in text
+    assert text == house.parts.rounds.metrics.render().decode() or "inboxd_info" in text
     assert text.endswith("\n")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("inboxd.prom")] == ["inboxd.prom"]
 
 
 def test_a_place_that_cannot_be_written_disturbs_nobody(house: House, tmp_path: Path, server: FaultServer) -> None:
     (tmp_path / "inboxd.prom").mkdir()
-    house.rounds.turn(house.clock.wall())
+    house.parts.rounds.turn(house.clock.wall())
     work(house, good={"url": server.url("/ok")})
+    assert house.parts.outbox.committed == 1
 
 
 @pytest.mark.parametrize("name", ["grafana.json", "alerts.yml"])
@@ -138,10 +139,10 @@ def test_dashboard_and_alerts_ask_only_for_what_is_exported(house: House, server
     drop_whole(Path(house.spool.inbox, "slow.json"), json.dumps({"url": server.url("/slow/a?ms=60000")}))
     server.wait_for(3)
     for _ in range(20):
-        house.rounds.turn(house.clock.wall())
+        house.parts.rounds.turn(house.clock.wall())
     exported = {
         name
-        for family in text_string_to_metric_families(house.rounds.metrics.render().decode())
+        for family in text_string_to_metric_families(house.parts.rounds.metrics.render().decode())
         for name in (family.name, *(sample.name for sample in family.samples))
     }
     asked = set(NAME.findall((ROOT / "docs" / name).read_text()))
@@ -152,7 +153,7 @@ def test_dashboard_and_alerts_ask_only_for_what_is_exported(house: House, server
 
 
 def test_the_dashboard_asks_for_most_of_what_there_is(house: House) -> None:
-    families = {family.name for family in text_string_to_metric_families(house.rounds.metrics.render().decode())}
+    families = {family.name for family in text_string_to_metric_families(house.parts.rounds.metrics.render().decode())}
     asked = (ROOT / "docs/grafana.json").read_text()
     unseen = {name for name in families if name.startswith("inboxd_") and name not in asked}
     assert unseen <= {"inboxd_info", "inboxd_trouble", "inboxd_lane_faults"}

@@ -4,12 +4,12 @@ import pytest
 
 from inboxd.daemon.news import News
 from inboxd.jobs.clock import FakeClock
-from inboxd.jobs.result import Answer, Problem
+from inboxd.jobs.result import Answer, Problem, Status
 
 
-def answer(status: str = "done", api: str = "shop", took: float = 0.25) -> Answer:
+def answer(status: Status = "done", api: str = "shop", took: float = 0.25) -> Answer:
     problem = None if status == "done" else Problem("client", "the server answered 404")
-    return Answer("id", status, api=api, received=100.0, finished=100.0 + took, error=problem)  # type: ignore[arg-type]
+    return Answer("id", status, api=api, received=100.0, finished=100.0 + took, error=problem)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What is told to whoever started us: heard on a socket of the test's own, as systemd hears it."""
 
+import contextlib
 import os
 import socket
 import time
@@ -72,6 +73,15 @@ def test_a_socket_that_is_gone_or_full_disturbs_nobody(notify: Notify, ear: sock
         notify.alive()
     Path(ear.getsockname()).unlink()
     notify.alive()
+    heard = list(all_of(ear))
+    assert 0 < len(heard) < 10_000
+    assert set(heard) == {b"WATCHDOG=1"}
+
+
+def all_of(ear: socket.socket) -> Iterator[bytes]:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield ear.recv(1000)
 
 
 @pytest.mark.parametrize(

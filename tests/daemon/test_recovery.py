@@ -8,7 +8,8 @@ from inboxd.daemon.batch import Batch
 from inboxd.daemon.batches import Batches
 from inboxd.daemon.names import Claim
 from inboxd.daemon.recovery import recover
-from tests.spoolkit import Bench, Crash, CrashingDisk
+from tests.crashkit import Crash
+from tests.spoolkit import Bench, CrashingDisk
 
 JOB = '{"url": "http://api.test/x"}'
 

@@ -16,7 +16,8 @@ from inboxd.daemon.recovery import recover
 from inboxd.daemon.retry import retry_all
 from inboxd.jobs.api import Api, Apis
 from inboxd.jobs.clock import FakeClock
-from tests.spoolkit import Bench, Crash, CrashingDisk
+from tests.crashkit import Crash
+from tests.spoolkit import Bench, CrashingDisk
 
 CALL = "shop.close"
 SHOP = {"name": "shop", "base_url": "http://shop.test", "calls": {"close": {"method": "POST", "path": "/{id}"}}}

@@ -19,7 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from inboxd.daemon.batch import Batch
 from inboxd.daemon.names import Claim
 from inboxd.daemon.recovery import recover
-from tests.spoolkit import Asked, Bench, Crash, CrashingDisk
+from tests.crashkit import Crash
+from tests.spoolkit import Asked, Bench, CrashingDisk
 
 FUSES = st.one_of(st.none(), st.integers(0, 20))
 # How many operations on names a power cut leaves; None is a crash of the process alone.

@@ -41,9 +41,10 @@ class Bell:
             if self.rung <= self._faults:
                 raise ValueError("this intake is broken")
 
-    def wait(self, above: int) -> None:
+    def rings_beyond(self, count: int) -> bool:
+        """Wait until it was rung more than `count` times; False when nobody wakes the intake."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self.rung > above, PATIENCE), "nobody woke the intake"
+            return self._changed.wait_for(lambda: self.rung > count, PATIENCE)
 
 
 class SilentEmitter(EventEmitter):
@@ -110,7 +111,7 @@ def drop(folder: Path, name: str = "job.json") -> None:
 def hints_come(folder: Path, bell: Bell) -> None:
     rung = bell.rung
     drop(folder)
-    bell.wait(rung)
+    assert bell.rings_beyond(rung)
 
 
 @contextlib.contextmanager
@@ -177,7 +178,7 @@ def test_a_file_renamed_in_wakes(inbox: Path) -> None:
     bell = Bell()
     with watching(inbox, bell):
         drop(inbox)
-        bell.wait(0)
+        assert bell.rings_beyond(0)
 
 
 def test_a_hard_link_wakes(inbox: Path) -> None:
@@ -186,17 +187,17 @@ def test_a_hard_link_wakes(inbox: Path) -> None:
     bell = Bell()
     with watching(inbox, bell):
         os.link(outside, inbox / "job.json")
-        bell.wait(0)
+        assert bell.rings_beyond(0)
 
 
 def test_the_end_of_writing_wakes(inbox: Path) -> None:
     bell = Bell()
     with watching(inbox, bell):
         with open(inbox / "job.json", "w") as file:
-            bell.wait(0)
+            assert bell.rings_beyond(0)
             made = bell.rung
             file.write("{}")
-        bell.wait(made)
+        assert bell.rings_beyond(made)
 
 
 def test_a_file_moved_out_is_no_event_at_all(inbox: Path) -> None:
@@ -211,7 +212,7 @@ def test_a_file_moved_out_is_no_event_at_all(inbox: Path) -> None:
         for number in range(5):
             (inbox / f"claimed-{number}").rename(inbox.parent / f"claimed-{number}")
         drop(inbox, "last.json")
-        bell.wait(0)
+        assert bell.rings_beyond(0)
         assert Noting.names == [b"last.json"]
 
 
@@ -259,7 +260,7 @@ def test_an_overflow_of_the_kernels_queue_wakes_and_is_counted(inbox: Path) -> N
             os.rename(inbox / "b", inbox / "a")
         Held.gate.set()
         until(lambda: watch.overflows == 1)
-        bell.wait(0)
+        assert bell.rings_beyond(0)
         hints_come(inbox, bell)
         assert watch.alive
 
@@ -268,7 +269,7 @@ def test_an_overflow_wakes_by_itself(inbox: Path) -> None:
     bell = Bell()
     with watching(inbox, bell) as watch:
         the_emitter(watch).on_queue_overflow()
-        bell.wait(0)
+        assert bell.rings_beyond(0)
         assert watch.overflows == 1
 
 
@@ -278,7 +279,7 @@ def test_a_healthy_watch_is_left_alone(inbox: Path) -> None:
         assert watch.trouble is None
         threads = set(threading.enumerate())
         assert not watch.check()
-        assert set(threading.enumerate()) == threads
+        assert set(threading.enumerate()) <= threads
 
 
 def test_a_replaced_inbox_is_armed_again(inbox: Path) -> None:
@@ -286,7 +287,7 @@ def test_a_replaced_inbox_is_armed_again(inbox: Path) -> None:
     with watching(inbox, bell) as watch:
         inbox.rename(inbox.parent / "old")
         inbox.mkdir()
-        bell.wait(0)
+        assert bell.rings_beyond(0)
         until(lambda: not watch.alive)
         assert watch.check()
         assert watch.alive
@@ -437,7 +438,7 @@ def test_whatever_refuses_the_watch_is_told_in_words(inbox: Path, fault: Excepti
         assert watch.trouble is not None
         assert words in watch.trouble
         assert not watch.check()
-        assert set(threading.enumerate()) == threads
+        assert set(threading.enumerate()) <= threads
 
 
 def test_trying_in_vain_costs_no_descriptor(unreadable: Path) -> None:
@@ -481,7 +482,7 @@ def test_stop_ends_every_thread_and_frees_every_descriptor(inbox: Path) -> None:
     for _ in range(20):
         with watching(inbox, Bell()) as watch:
             assert watch.alive
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads
     assert open_descriptors() == descriptors
 
 

@@ -28,6 +28,8 @@ LOCAL = Api(name="local", base_url="http://127.0.0.1:8080/a")
         ("https://shop.example/api/orders/../admin", "shop"),
         ("https://shop.example/api/orders/%2e%2E/admin", "shop"),
         ("https://shop.example/api/x/../orders/1", "orders"),
+        ("https://shop.example/%61pi/orders/1", "orders"),
+        ("https://shop.example/api%2Forders/1", "shop"),
         ("https://shop.example.evil.test/", "https://shop.example.evil.test"),
         ("https://shop.example@evil.test/", "https://evil.test"),
         ("https://evil.test/https://shop.example/", "https://evil.test"),

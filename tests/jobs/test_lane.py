@@ -7,8 +7,9 @@ import pytest
 from ratelimit import RateLimitException
 
 from inboxd.jobs.clock import FakeClock
-from inboxd.jobs.faults import Again, Client, Fault, GiveUp, Server, Throttled
+from inboxd.jobs.faults import Client, Fault, Server, Throttled
 from inboxd.jobs.lane import Lane, RetryLater
+from inboxd.jobs.patience import Again, GiveUp
 from inboxd.jobs.task import Task
 from tests.jobskit import api, task
 

@@ -14,7 +14,8 @@ from inboxd.jobs.clock import FakeClock
 from inboxd.jobs.message import Draft, decode
 from inboxd.jobs.messages import Message, MessageQueue, NotHeld
 from inboxd.jobs.queuesettings import QueueSettings
-from tests.queuekit import Crash, CrashingFiles
+from tests.crashkit import Crash
+from tests.queuekit import CrashingFiles
 
 LEASE = 30.0
 PROCESSES = st.integers(0, 1)

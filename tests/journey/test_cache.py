@@ -115,7 +115,7 @@ def test_a_daemon_killed_in_the_middle_of_a_call_hands_over_and_its_answers_stay
             for number in range(20):
                 daemon.drop(f"{kill}-{number}", {"url": server.url(f"/ok/{number % 4}"), "cache": "200ms"})
             daemon.drop(f"slow-{kill}", {"url": server.url(f"/slow?ms=300&kill={kill}"), "cache": "5m"})
-            wait_until(lambda kill=kill: server.counts["/slow"] > kill, "the slow call")  # type: ignore[misc]
+            wait_until(lambda kill=kill: server.counts["/slow"] > kill, "the slow call")
             daemon.kill()
             daemon.start()
             assert daemon.answer(f"slow-{kill}")["status"] == "done"

@@ -61,9 +61,7 @@ def test_a_batch_is_answered_once_for_each_line_whatever_the_lines_are(tmp_path:
             check(answer, number % len(kinds), daemon)
         times = [server.counts[f"/ok/{number}"] for number in range(210) if number % 7 in {0, 5, 6}]
         assert set(times) == {1}
-        # Answers do not wait for the lines of the log.
-        wait_until(lambda: daemon.log.count("event=answered") >= 40 + 210, "a line for each")
-        assert daemon.log.count("event=answered") == 40 + 210
+        wait_until(lambda: daemon.log.count("event=answered") == 40 + 210, "a line in the log for each answer")
         assert daemon.stop() == 0
 
 
@@ -129,7 +127,8 @@ def test_what_mates_did_is_counted_as_if_the_house_had_done_it(tmp_path: Path) -
         mate = with_a_mate(daemon, server)
         daemon.drop("orders", *({"url": server.url(f"/slow/{number}?ms=100")} for number in range(300)))
         said = wait_until(lambda: [one for one in processes(daemon) if one["jobs"]], "jobs that the mate has")
-        assert [(one["number"], one["pid"]) for one in said] == [(1, mate)]
+        assert {one["number"] for one in said} <= {1, 2}
+        assert mate in {one["pid"] for one in processes(daemon)}
         daemon.drop("missing", *[{"url": server.url("/unknown/here")}] * 60)
         daemon.batch("orders")
         daemon.batch("missing")
@@ -140,6 +139,7 @@ def test_what_mates_did_is_counted_as_if_the_house_had_done_it(tmp_path: Path) -
             f'inboxd_attempts_total{{api="{api}",outcome="ok"}} 340.0',
             f'inboxd_attempts_total{{api="{api}",outcome="client"}} 60.0',
             'inboxd_process_jobs{process="1"} 0.0',
+            'inboxd_process_jobs{process="2"} 0.0',
         }
         assert wanted <= set(daemon.ask("GET", "/metrics").body.decode().splitlines())
         assert daemon.stop() == 0

@@ -63,7 +63,7 @@ def test_a_killed_daemon_takes_its_functions_along(tmp_path: Path) -> None:
         daemon.drop("one", {"do": "never", "with": {"beside": str(beside)}, "timeout": "1h"})
         process, child = wait_until(lambda: beside.exists() and beside.read_text().split(), "the function")
         daemon.kill()
-        wait_until(lambda: not runs(process), "its end")
+        assert wait_until(lambda: not runs(process), "its end")
         os.kill(int(child), 9)
 
 

@@ -13,6 +13,8 @@ from tests.gatewaykit import Served
 pytestmark = pytest.mark.journey
 
 
+# It takes 20 s of a core that has nothing else to do.
+@pytest.mark.timeout(400)
 def test_what_the_gateway_does_is_what_it_says(tmp_path: Path) -> None:
     with Served(tmp_path, "private = false", more="allow = []") as served:
         served.ask("PUT", "/queues/orders")

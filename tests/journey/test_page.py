@@ -84,7 +84,7 @@ def test_a_failed_job_is_tried_again_at_the_press_of_a_key(page: Any, served: Se
     button.focus()
     page.keyboard.press("Enter")
     sync_api.expect(page.get_by_role("status")).to_contain_text("http-comes-back.json is tried again", timeout=PATIENCE)
-    wait_until(lambda: served.outcome("comes-back")["state"] == "done", "the second try")
+    assert wait_until(lambda: served.outcome("comes-back")["state"] == "done", "the second try")
     sync_api.expect(button).to_have_count(0, timeout=PATIENCE)
 
 

@@ -72,24 +72,31 @@ def leaks(folder: Path, secrets: list[str]) -> list[str]:
     return found
 
 
+def drop_all(daemon: Daemon, server: AuthServer) -> None:
+    """Drop a job for every way on which a credential could get somewhere."""
+    daemon.drop("echoed", {"url": server.url("/echo/all"), "cache": "1h"})
+    daemon.drop("called", order(9999, "{secret:token}" * 300))
+    daemon.drop("asking", {"url": server.url("/echo/x"), "headers": {"X": "${secret:token}"}})
+    daemon.drop("hiding", '{"call": "shop.order", "with": {"id": "\\u0024{secret:token}"}}')
+    daemon.drop("sent-on", {"url": server.url("/redirect?to=/echo/here")})
+    daemon.drop("lent", {"url": server.url("/guarded/a"), "select": "headers"})
+    daemon.drop("failing", {"url": server.url("/status/503")})
+    daemon.drop("broken", {"url": server.url("/close")})
+    daemon.drop("lines", *(order(number, "{secret:key}") for number in range(LINES)))
+
+
+def store(folder: Path, secrets: dict[str, str]) -> None:
+    """Write the file of secrets as the daemon wants it: TOML, and for nobody else to read."""
+    (folder / "secrets.toml").write_text("".join(f"{name} = {json.dumps(text)}\n" for name, text in secrets.items()))
+    (folder / "secrets.toml").chmod(0o600)
+
+
 def test_no_secret_lies_under_the_spool_or_in_the_log(tmp_path: Path) -> None:
     with AuthServer() as server:
         daemon = Daemon(tmp_path, CONFIG.format(url=server.url(""), client=CLIENT) + '\n[log]\nlevel = "debug"\n')
-        stored = {"token": TOKEN, "password": PASSWORD, "key": KEY, "client": CLIENT_SECRET}
-        (tmp_path / "secrets.toml").write_text(
-            "".join(f"{name} = {json.dumps(text)}\n" for name, text in stored.items())
-        )
-        (tmp_path / "secrets.toml").chmod(0o600)
+        store(tmp_path, {"token": TOKEN, "password": PASSWORD, "key": KEY, "client": CLIENT_SECRET})
         with daemon:
-            daemon.drop("echoed", {"url": server.url("/echo/all"), "cache": "1h"})
-            daemon.drop("called", order(9999, "{secret:token}" * 300))
-            daemon.drop("asking", {"url": server.url("/echo/x"), "headers": {"X": "${secret:token}"}})
-            daemon.drop("hiding", '{"call": "shop.order", "with": {"id": "\\u0024{secret:token}"}}')
-            daemon.drop("sent-on", {"url": server.url("/redirect?to=/echo/here")})
-            daemon.drop("lent", {"url": server.url("/guarded/a"), "select": "headers"})
-            daemon.drop("failing", {"url": server.url("/status/503")})
-            daemon.drop("broken", {"url": server.url("/close")})
-            daemon.drop("lines", *(order(number, "{secret:key}") for number in range(LINES)))
+            drop_all(daemon, server)
             answers = {name: daemon.answer(name) for name in ("echoed", "sent-on", "lent", "failing", "broken")}
             lines = daemon.batch("lines")
             refused = [daemon.answer("asking"), daemon.answer("hiding")]

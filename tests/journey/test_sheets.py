@@ -2,16 +2,14 @@
 
 import json
 import random
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from tests.daemonkit import Daemon, inboxd, wait_until
+from tests.faultserver import FaultServer, Seen, Wire
 
 pytestmark = pytest.mark.journey
 
@@ -33,47 +31,23 @@ defaults = {{ status = "Closed", note = "" }}
 """
 
 
-class Shop:
+class Shop(FaultServer):
     """A shop that answers 503 to one call in twenty, and 404 to each order that it has lost."""
 
     def __init__(self, lost: set[int]) -> None:
+        super().__init__(behaviours={"orders": self._order})
         self.lost = lost
         self.closed: Counter[int] = Counter()
         self.bodies: dict[int, Any] = {}
-        shop, chance = self, random.Random(5)
+        self._chance = random.Random(5)
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_PATCH(self) -> None:
-                number = int(self.path.rpartition("/")[2])
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status = 503 if chance.random() < 0.05 else 404 if number in shop.lost else 200
-                if status == 200:
-                    shop.closed[number] += 1
-                    shop.bodies[number] = body
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def _order(self, wire: Wire, seen: Seen) -> None:
+        number = int(seen.path.rpartition("/")[2])
+        status = 503 if self._chance.random() < 0.05 else 404 if number in self.lost else 200
+        if status == 200:
+            self.closed[number] += 1
+            self.bodies[number] = json.loads(seen.body)
+        wire.answer(status=status)
 
 
 def drop_sheet(daemon: Daemon, name: str, data: bytes, call: str = CALL) -> None:
@@ -89,7 +63,7 @@ def failed_sheet(daemon: Daemon, name: str, call: str = CALL) -> Path:
 
 def test_a_thousand_orders_in_a_sheet_and_in_lines_all_get_done_once_the_shop_is_mended(tmp_path: Path) -> None:
     lost = set(range(100, 2100, 100))
-    with Shop(set(lost)) as shop, Daemon(tmp_path, CONFIG.format(url=shop.url)) as daemon:
+    with Shop(set(lost)) as shop, Daemon(tmp_path, CONFIG.format(url=shop.url(""))) as daemon:
         rows = "".join(f"{number};Über {number}\r\n" for number in range(1, 1001))
         drop_sheet(daemon, "orders", f"\ufeffid;note\r\n{rows}".encode())
         daemon.drop("more", *({"call": CALL, "with": {"id": number}} for number in range(1001, 2001)))
@@ -113,7 +87,7 @@ def test_a_thousand_orders_in_a_sheet_and_in_lines_all_get_done_once_the_shop_is
 
 
 def test_wrong_sheets_and_rows_are_told_and_come_back(tmp_path: Path) -> None:
-    with Shop(set()) as shop, Daemon(tmp_path, CONFIG.format(url=shop.url)) as daemon:
+    with Shop(set()) as shop, Daemon(tmp_path, CONFIG.format(url=shop.url(""))) as daemon:
         drop_sheet(daemon, "typo", b"id,nota\n1,a\n")
         drop_sheet(daemon, "lost", b"id\n1\n", call="shop.close_ordr")
         drop_sheet(daemon, "rows", b"id,note\n1,a\n2\n3,c\n")
@@ -134,7 +108,7 @@ def test_wrong_sheets_and_rows_are_told_and_come_back(tmp_path: Path) -> None:
 
 def test_a_sheet_goes_on_where_it_was_when_the_daemon_is_killed(tmp_path: Path) -> None:
     config = CONFIG.replace("trip", 'rate = "100/s"\ntrip')
-    with Shop({5}) as shop, Daemon(tmp_path, config.format(url=shop.url)) as daemon:
+    with Shop({5}) as shop, Daemon(tmp_path, config.format(url=shop.url(""))) as daemon:
         drop_sheet(daemon, "orders", b"id\n" + b"".join(b"%d\n" % number for number in range(1, 121)))
         for count in (30, 80):
             wait_until(lambda count=count: len(shop.closed) >= count, "some calls")
