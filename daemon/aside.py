@@ -65,16 +65,30 @@ class Aside:
         self._pause = pause
 
     def hold(self, want: str) -> str:
-        """Put a job aside; gives the file's name in hold/. Raises AsideError, OSError."""
+        """Put a job aside; gives the file's name in hold/. Raises AsideError, OSError.
+
+        A batch that is under way may come there later, when its last calls have ended; `is_held` tells.
+        """
         place = self._one(want, ("inbox", "deferred", "active"))
-        if place.folder == "active":
-            place = self._put_down(place)
-        self._move(place, "hold")
+        served = place.folder == "active" and self._spool.is_served()
+        if served and place.claim is not None and place.claim.many:
+            self._hold_batch(place, place.claim)
+        else:
+            self._move(self._put_down(place) if served else place, "hold")
         return place.filename
+
+    def is_held(self, filename: str) -> bool:
+        """Tell whether a file lies in hold/."""
+        return os.path.lexists(os.path.join(self._spool.folder("hold"), filename))
 
     def release(self, want: str) -> str:
         """Let a job that was put aside go on; gives the file's name. Raises AsideError, OSError."""
+        held = find(self._spool, want, ("hold",))
+        for place in () if held else find(self._spool, want, ("active",)):
+            if self._take_back("hold", place.filename):
+                return place.filename
         place = self._one(want, ("hold",))
+        self._take_back("hold", place.filename)
         if place.claim is None:
             self._move(place, "inbox")
         else:
@@ -98,8 +112,12 @@ class Aside:
 
     def resume_api(self, api: str) -> bool:
         """Have calls made again; False when the API was not paused. Raises OSError."""
+        return self._take_back("paused", quote(api, safe=""))
+
+    def _take_back(self, kind: str, name: str) -> bool:
+        """Wish for something no longer; False when nobody did."""
         try:
-            self._spool.disk.unlink(self._spool.wish("paused", quote(api, safe="")))
+            self._spool.disk.unlink(self._spool.wish(kind, name))
         except FileNotFoundError:
             return False
         return True
@@ -114,14 +132,8 @@ class Aside:
         raise AsideError(f"{want}: no such job in {'/, '.join(folders)}/{nearest(self._spool, want, folders)}")
 
     def _put_down(self, place: Place) -> Place:
-        """Ask a running daemon for a job that it has in memory; where none runs, the file is there for the taking."""
-        if not self._spool.is_served():
-            return place
+        """Ask a running daemon for a job that it has in memory."""
         assert place.claim is not None
-        if place.claim.kind == ".jsonl":
-            raise AsideError(
-                f"{place.name}: a batch that is under way cannot be put aside; pause its API, or cancel it"
-            )
         self._spool.wish_for("put-down", place.filename)
         for _ in range(int(PATIENCE / LOOK)):
             self._pause(LOOK)
@@ -130,6 +142,17 @@ class Aside:
             if not os.path.lexists(self._spool.path(place.claim)):
                 raise AsideError(f"{place.name}: it was answered just now")
         raise AsideError(f"{place.name}: it is being called just now; try again when that has ended")
+
+    def _hold_batch(self, place: Place, claim: Claim) -> None:
+        """Ask a running daemon to begin no further line of a batch, and to put it aside when none is under way."""
+        self._spool.wish_for("hold", place.filename)
+        for _ in range(int(PATIENCE / LOOK)):
+            self._pause(LOOK)
+            gone = not (self._spool.is_wanted("hold", claim) or os.path.lexists(self._spool.path(claim)))
+            if self.is_held(place.filename):
+                return
+            if gone:
+                raise AsideError(f"{place.name}: it was answered just now")
 
     def _move(self, place: Place, folder: str, filename: str = "") -> None:
         source = os.path.join(self._spool.folder(place.folder), place.filename)

@@ -300,6 +300,14 @@ class Batch:
                 yield from self._lines.copy(line)
 
     @property
+    def rests(self) -> bool:
+        """Tell whether no line is under way and something is left to do; on the intake's thread, between two turns."""
+        while self._returned:
+            self._wait(*self._returned.popleft())
+        put_off = len(self._waiting) + (self._in_hand is not None)
+        return self._begun - put_off == self._ended and not (self._at_end and not put_off)
+
+    @property
     def read(self) -> bool:
         """Tell whether the whole file has been read."""
         return self._at_end
@@ -316,3 +324,9 @@ class Batch:
             # From active/ it would be gone on with as well.
             with suppress(OSError):
                 self._spool.park(self.claim, self._worker.clock.wall())
+
+    def put_aside(self) -> None:
+        """Leave the batch, which rests, as it is, and put it into hold/. Raises OSError."""
+        self._spool.hold(self._spool.active, self.claim)
+        self._lines.close()
+        log.info("put aside", extra={"fields": {**self.progress, "id": self.claim.token}})

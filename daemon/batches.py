@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from math import inf
 from typing import Any, BinaryIO
@@ -28,6 +29,8 @@ log = logging.getLogger("inboxd.intake")
 # them wait in deferred/. Each costs a file handle.
 READING = 100
 OPEN = 2000
+# Before it is looked again whether the lines under way of a batch that is to be put aside have ended.
+HOLD_LOOK = 0.1
 # Bytes of an array that are brought to lines in one turn, and synced: some milliseconds.
 PORTION = 256 * 1024
 
@@ -90,6 +93,8 @@ class Batches:
         self._spool = worker.spool
         self._open: list[Batch] = []
         self._arrays: list[Array] = []
+        # Tokens of batches to be put aside: they begin no line, and go to hold/ when those under way have ended.
+        self.unwanted: AbstractSet[str] = frozenset()
         # Of each lane without room, a batch of posted jobs that waits for some.
         self._stuck: dict[str, Posted] = {}
 
@@ -107,7 +112,9 @@ class Batches:
     @property
     def progress(self) -> list[dict[str, Any]]:
         """What there is to say about each."""
-        return [batch.progress for batch in self._open]
+        return [
+            batch.progress | ({"put_aside": True} if batch.claim.token in self.unwanted else {}) for batch in self._open
+        ]
 
     def open(self, claim: Claim, now: float) -> None:
         """Begin a batch; raises LaneFull as a single job does when it is of posted jobs and none has room."""
@@ -126,6 +133,8 @@ class Batches:
         """Open a batch; raises LaneFull when it is one of posted jobs and there is no room for the first."""
         if not is_posted(claim.name):
             return Batch(self._worker, claim)
+        if claim.token in self.unwanted:
+            return Posted(self._worker, claim)
         # Room goes to those first who have waited for it longest, or ever more would be open that wait for the rest.
         for lane, stuck in list(self._stuck.items()):
             stuck.turn(now, 1)
@@ -156,10 +165,22 @@ class Batches:
         self._open = [batch for batch in self._open if not batch.finished]
         for array in list(self._arrays):
             self._spread_on(array, now)
-        again = min((batch.turn(now, most) for batch in self._open), default=inf)
-        posted = [(batch, batch.stuck) for batch in self._open if isinstance(batch, Posted)]
+        going = [batch for batch in self._open if not self._is_put_aside(batch)]
+        again = min((batch.turn(now, most) for batch in going), default=inf)
+        if len(going) < len(self._open):
+            again = min(again, now + HOLD_LOOK)
+        posted = [(batch, batch.stuck) for batch in going if isinstance(batch, Posted)]
         self._stuck = {full.lane: batch for batch, full in posted if full is not None}
         return now if self._arrays else again
+
+    def _is_put_aside(self, batch: Batch) -> bool:
+        """Tell whether a batch is wanted in hold/, and let it go there when none of its lines is under way."""
+        if batch.claim.token not in self.unwanted or not self._spool.is_wanted("hold", batch.claim):
+            return False
+        if batch.rests:
+            batch.put_aside()
+            self._open.remove(batch)
+        return True
 
     def _spread_on(self, array: Array, now: float) -> None:
         try:

@@ -100,10 +100,12 @@ def why(name: str, as_json: bool, config: str | None, spool: str | None) -> None
 def hold(aside: Aside, name: str) -> dict[str, Any]:
     """Put jobs aside into hold/, where nothing happens to them.
 
-    One that lies in inbox/ or deferred/ may as well be moved there by mv.
+    One that lies in inbox/ or deferred/ may as well be moved there by mv. A batch that is under way begins no further
+    line, and goes there when its last calls have ended; released, it goes on where it was.
     """
     file = aside.hold(name)
-    return {"name": name, "file": f"hold/{file}", "said": f"hold/{file}"}
+    later = "" if aside.is_held(file) else ", when the calls under way have ended; no further line is begun"
+    return {"name": name, "file": f"hold/{file}", "said": f"hold/{file}{later}"}
 
 
 @_to_each("NAME...")

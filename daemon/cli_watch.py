@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import click
@@ -48,22 +47,19 @@ def follow(job: str, config: str | None, spool: str | None) -> None:
 
     From the config's [log] file, or from the journal when there is none.
     """
-    from inboxd.daemon.follow import Thread, journal_command, lines
+    from inboxd.daemon.follow import Thread, journal, lines
 
     file = load_config(config, spool).log.file
-    if file is None:
-        try:
-            os.execvp("journalctl", journal_command(job))  # noqa: S606, S607  # a command of the system, from the path
-        except OSError:
-            fail("the log goes to standard error; say [log] file in the config, or run the daemon under systemd")
     thread = Thread(job)
     try:
-        for line in lines(file, lambda: time.sleep(LOOK)):
+        for line in lines(file, lambda: time.sleep(LOOK)) if file else journal():
             if thread.takes(line):
                 click.echo(line)
             if thread.over:
                 return
     except OSError as error:
+        if file is None:
+            fail("the log goes to standard error; say [log] file in the config, or run the daemon under systemd")
         fail(f"{error.filename}: cannot be read: {error.strerror}")
     except KeyboardInterrupt:
         return

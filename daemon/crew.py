@@ -1,8 +1,8 @@
 """The house's mates: further processes that make calls for it, so that more than one core is at work.
 
 They get jobs, some at a time, and only while there are many; whatever asks for more than a plain call comes back to the
-house. What can go wrong: a mate dies. Its jobs are begun again by the house, and those that it was calling count as
-calls over which a process died.
+house. What can go wrong: a mate dies, or is killed because it says nothing any more. Its jobs are begun again by the
+house, and those that it was calling count as calls over which a process died.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any, Protocol
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.inflight import Inflight
-from inboxd.daemon.ready import Asked, Back, Done, Ready, Recall, Rest, Stop, Work
+from inboxd.daemon.pulse import patience
+from inboxd.daemon.ready import Asked, Back, Done, PutDown, Ready, Recall, Rest, Stop, Work
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.tally import Tallies
 
@@ -39,6 +40,10 @@ MANY, SOON = 32, 0.1
 AGAIN = 10.0
 # What a mate is granted to come to its end, beyond the drain.
 GRACE = 2.0
+# What a mate may take to say its first word, beyond the patience that there is with all its others.
+STARTING = 30.0
+# Whoever looks for the first time in so many seconds was held up as well: what the mates said may still be unread.
+HELD_UP = 5.0
 # A longer job is not given to another process.
 LONGEST = 16 * 1024
 _BOOT = "import sys; sys.path[:] = {path!r}; from inboxd.daemon.mate import main; main({fd})"
@@ -69,11 +74,11 @@ class Mate:
         self.recalled: dict[str, Future[bool]] = {}
         self.held: Counter[int] = Counter()
         self.bytes = 0
-        # How often it said something.
-        self.words = 0
+        # Since when its next word is waited for (monotonic); inf while one is being taken in.
+        self.silent_since = inf
         self._sending = threading.Lock()
 
-    def tell(self, message: Work | Rest | Recall | Stop) -> None:
+    def tell(self, message: Work | Rest | PutDown | Recall | Stop) -> None:
         """Send it a message. One that is dying is noticed by its reader, who takes back all that it had in hand."""
         with self._sending, contextlib.suppress(OSError):
             self.link.send(message)
@@ -89,7 +94,7 @@ class Crew:
     """`size` mates; with none, the house makes all calls itself.
 
     `wake` is called when one has room again, `on_log` gets their lines of the log, `on_rest` is told which lane is to
-    rest for how long.
+    rest for how long. `watchdog` is how often, in seconds, somebody wants to know that all move.
     """
 
     def __init__(
@@ -103,7 +108,10 @@ class Crew:
         wake: Callable[[], None],
         on_log: Callable[[list[str]], None],
         on_rest: Callable[[str, float], None],
+        watchdog: float | None = None,
     ) -> None:
+        self._watchdog = watchdog
+        self._looked_at = -inf
         self._size = size
         self._config = config
         self._threads = threads
@@ -172,10 +180,21 @@ class Crew:
         for mate in list(self._mates.values()):
             mate.tell(Rest(name, seconds))
 
+    def put_down(self, token: str, wait: float) -> None:
+        """Have back what the mates have of a batch and do not call just now."""
+        for mate in self.mates:
+            if any(asked.token.startswith(token) for _, _, asked in list(mate.in_hand.values())):
+                mate.tell(PutDown(token, wait))
+
     @property
     def mates(self) -> list[Mate]:
         """The mates that there are."""
         return list(self._mates.values())
+
+    @property
+    def state(self) -> list[dict[str, int]]:
+        """What there is to say about each of them."""
+        return [{"number": mate.number, "pid": mate.process.pid, "jobs": len(mate.in_hand)} for mate in self.mates]
 
     # -- their life -----------------------------------------------------------------------------------------------
 
@@ -201,7 +220,8 @@ class Crew:
                 [sys.executable, "-c", boot], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
         mate = Mate(number, process, Connection(ours.detach()))
-        mate.link.send((number, self._config, self._threads, self._inflight.page(number).path))
+        mate.silent_since = self._clock.mono() + STARTING
+        mate.link.send((number, self._config, self._threads, self._inflight.page(number).path, self._watchdog))
         self._mates[number] = mate
         reader = threading.Thread(target=self._read, args=(mate,), name=f"mate-{number}", daemon=True)
         self._readers.append(reader)
@@ -211,7 +231,11 @@ class Crew:
         """Take what one mate has to say, until it is gone."""
         try:
             while True:
-                self._take(mate, mate.link.recv())
+                done = mate.link.recv()
+                # Taking it in may last as long as the disk is busy, which is not the mate's fault.
+                mate.silent_since = inf
+                self._take(mate, done)
+                mate.silent_since = self._clock.mono()
         except (EOFError, OSError):
             pass
         except Exception:
@@ -235,7 +259,9 @@ class Crew:
         if not mate.there:
             mate.there = True
             log.info("a process helps", extra={"fields": {"mate": mate.number, "pid": mate.process.pid}})
-        mate.words += 1
+        elif not any(done):
+            # It only says that it moves.
+            return
         if done.log:
             self.on_log(done.log)
         for (api, status, ends), count in done.counts.items():
@@ -283,9 +309,18 @@ class Crew:
             mate.bytes -= len(asked.data)
         return owner, thing
 
-    def change(self, config: Config) -> None:
+    def turn(self, now: float) -> None:
+        """See at `now` (monotonic) whether all mates speak, as they do while they move, and kill those that do not."""
+        held_up, self._looked_at = now - self._looked_at > HELD_UP, now
+        for mate in () if held_up else self.mates:
+            if (silent := now - mate.silent_since) > patience(self._watchdog):
+                log.error("a process stands still", extra={"fields": {"mate": mate.number, "seconds": round(silent)}})
+                mate.process.kill()
+
+    def change(self, config: Config, threads: int) -> None:
         """Go on under another config: those that know the old one come to their end, and others are started."""
         self._config = config
+        self._threads = threads
         for mate in list(self._mates.values()):
             mate.leaving = True
             mate.tell(Stop(config.drain))

@@ -6,6 +6,7 @@ The one rule: it changes nothing. Beside each thing that is not as it should be 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import ssl
@@ -14,13 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import certifi
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.folders import SHOWN
 from inboxd.daemon.spool import Spool
+from inboxd.daemon.status import SILENT, STANDS, silence
 
 Verdict = Literal["ok", "warning", "problem"]
 
@@ -55,10 +57,18 @@ def examine(config: Config, now: float) -> Iterator[Check]:
     yield from _files(config.threads)
     yield from _clock(spool, now)
     yield from _tls(config)
-    runs = spool.is_served()
-    yield Check(
-        "daemon", "ok" if runs else "warning", "serves the spool" if runs else "none runs; `inboxd run` starts one"
-    )
+    yield _daemon(spool, now)
+
+
+def _daemon(spool: Spool, now: float) -> Check:
+    if not spool.is_served():
+        return Check("daemon", "warning", "none runs; `inboxd run` starts one")
+    said: dict[str, Any] = {}
+    with suppress(OSError, ValueError), open(spool.state("status.json"), "rb") as file:
+        said = json.load(file)
+    if (silent := silence(said, now)) > SILENT:
+        return Check("daemon", "problem", f"serves the spool, and has said nothing for {silent:.0f} s; {STANDS}")
+    return Check("daemon", "ok", "serves the spool")
 
 
 def filesystem_of(path: str, mounts: str) -> str:

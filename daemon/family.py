@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -113,7 +114,8 @@ def _state(spool: Spool, path: str, job: dict[str, Any]) -> tuple[str, str]:
         return "active", ""
     due = ""
     with suppress(OSError):
-        due = f"until {isotime(os.stat(path).st_mtime)}"
+        moment = os.stat(path).st_mtime
+        due = f"until {isotime(moment)}" if moment > time.time() else "for room"
     return "waits", f"for {', '.join(map(str, job['after']))}" if isinstance(job.get("after"), list) else due
 
 

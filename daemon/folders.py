@@ -154,6 +154,10 @@ class Folders(Locked):
         except FileNotFoundError:
             return []
 
+    def is_wanted(self, kind: str, claim: Claim) -> bool:
+        """Tell whether something is asked for of a job just now."""
+        return os.path.lexists(self.wish(kind, claim.filename))
+
     def wish_for(self, kind: str, name: str) -> None:
         """Ask a running daemon, or the next one, for something."""
         os.makedirs(self.state(kind), exist_ok=True)

@@ -1,6 +1,6 @@
 """`inboxd follow`: the lines of the log that are about one job, from its first to its last, as they come.
 
-Where the log is a file it is read from there, through rotations; where it is the journal, `journalctl` reads it.
+Where the log is a file it is read from there, through rotations; where it is the journal, `journalctl` reads it for us.
 A job is known by its name first and by its id from then on, since most lines carry the id alone.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from collections.abc import Callable, Generator
 from typing import BinaryIO
 
@@ -82,6 +83,18 @@ def _current(path: str, file: BinaryIO) -> BinaryIO:
     return open(path, "rb")
 
 
-def journal_command(want: str) -> list[str]:
-    """Give the command that follows a job in the journal of the service."""
-    return ["journalctl", "--follow", "--output=cat", "--lines=all", f"INBOXD_JOB={want}", "+", f"INBOXD_ID={want}"]
+# All of the daemon's lines: which are about a job that is known by name, only the first of them tells.
+JOURNAL = ["journalctl", "--follow", "--lines=all", "--output=short-iso-precise", "--quiet", "SYSLOG_IDENTIFIER=inboxd"]
+
+
+def journal() -> Generator[str, None, None]:
+    """Give the lines of the journal, those that are there and those that come. Raises OSError."""
+    with subprocess.Popen(JOURNAL, stdout=subprocess.PIPE, text=True, errors="replace") as reader:  # noqa: S603  # fixed
+        assert reader.stdout is not None
+        try:
+            for line in reader.stdout:
+                # 2026-11-22T08:00:00.123456+0000 HOST inboxd[PID]: claimed id=…
+                at, _, rest = line.rstrip().partition(" ")
+                yield f"ts={at} event={rest.partition(': ')[2]}"
+        finally:
+            reader.terminate()

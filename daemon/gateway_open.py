@@ -19,8 +19,10 @@ def open_gateway(inside: Inside) -> Gateway | None:
         return None
     try:
         from inboxd.daemon.gateway import Gateway  # noqa: PLC0415  # see above
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise SpoolError(f"gateway: {error.name} is not installed; pip install 'inboxd[gateway]'") from None
+    except ImportError as error:
+        raise SpoolError(f"gateway: what it needs is installed and cannot be loaded: {error}") from None
     reference = config.gateway.token
     try:
         token = None if reference is None else str(Vault(config.secrets).fill(reference, set())).encode()

@@ -38,7 +38,7 @@ SOON = 0.05
 # Asked for again and again while calls end, so that `drain` may be longer than the unit's TimeoutStopSec.
 GRACE = 10.0
 # What a reload changes, beside the log's level; the other keys are how the parts were built.
-AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain", "keep", "metrics")
+AT_RUN_TIME = ("defaults", "api", "allow", "private", "drain", "keep", "metrics", "threads")
 
 
 class House:
@@ -83,15 +83,13 @@ class House:
         config, spool, clock = self.config, self.spool, self.clock
         spool.make()
         spool.lock()
-        # Each process has its part of the calls at a time.
-        threads = -(-config.threads // config.processes)
         # With any other process that makes calls, this one makes only those that are its own to make.
         mates = config.processes if config.processes > 1 else 0
         self.inflight = Inflight(spool, clock.wall(), mates)
         back = recover(spool)
         self.inflight.keep_only(spool.tokens())
         # Before there are any threads, for it may fail.
-        self.inflight.open(workers_for(threads))
+        self.inflight.open(workers_for(threads_of(config)))
         self.parts = Parts(
             config,
             spool,
@@ -99,7 +97,7 @@ class House:
             self.inflight,
             back,
             mates,
-            threads,
+            threads_of(config),
             notify=self._notify,
             hopeless=self._hopeless,
             on_log=self._on_log,
@@ -176,11 +174,16 @@ class House:
             self._notify.ready()
 
     def _change(self, new: Config) -> None:
+        try:
+            self.inflight.have_room_for(workers_for(threads_of(new)))
+        except OSError as error:
+            raise ConfigError(f"threads: no room to note what they do: {error.strerror}") from None
         changes: dict[str, Any] = {name: getattr(new, name) for name in AT_RUN_TIME}
         changes["log"] = self.config.log.model_copy(update={"level": new.log.level})
         self.config = self.config.model_copy(update=changes)
         self.parts.rounds.change(self.config)
-        self.parts.crew.change(self.config)
+        self.parts.crew.change(self.config, threads_of(self.config))
+        self.parts.client.employ(threads_of(self.config))
         self.parts.client.change(
             self.config.apis,
             allow=self.config.allow,
@@ -254,6 +257,11 @@ class House:
         self.spool.unlock()
         self._notify.close()
         log.info("stopped", extra={"fields": {"answered": parts.outbox.committed, "cut": self.cut}})
+
+
+def threads_of(config: Config) -> int:
+    """Give the part that each process has of the calls at a time."""
+    return -(-config.threads // config.processes)
 
 
 def uids(users: Iterable[str]) -> frozenset[int]:

@@ -26,11 +26,20 @@ class Page:
 
     def open(self, workers: int) -> None:
         """Begin a new run: nobody does anything yet."""
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._map = self._mapped(workers, os.O_TRUNC)
+
+    def have_room_for(self, workers: int) -> None:
+        """Go on with more workers; what those do that there are is kept."""
+        if workers * WIDTH > len(self._map):
+            # Another view of the same memory. Who uses the old one just now writes to the same page.
+            self._map = self._mapped(workers)
+
+    def _mapped(self, workers: int, flags: int = 0) -> mmap.mmap:
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
         try:
             # Really there, not a hole: on a full disk the first write into a hole would kill the process.
             os.posix_fallocate(fd, 0, workers * WIDTH)
-            self._map = mmap.mmap(fd, workers * WIDTH)
+            return mmap.mmap(fd, workers * WIDTH)
         finally:
             os.close(fd)
 

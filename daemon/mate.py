@@ -26,7 +26,8 @@ from inboxd.daemon.cores import stay_on
 from inboxd.daemon.inflight import Page
 from inboxd.daemon.log import Logs, line_of
 from inboxd.daemon.names import body_of_line, is_posted
-from inboxd.daemon.ready import Asked, Back, Done, Ready, Recall, Rest, Stop, Work
+from inboxd.daemon.pulse import Pulse, Sign, patience, signs_of_calls
+from inboxd.daemon.ready import Asked, Back, Done, PutDown, Ready, Recall, Rest, Stop, Work
 from inboxd.daemon.settlement import BODY, answer_fields, leaves_a_body
 from inboxd.daemon.spool import Spool
 from inboxd.jobs.calls import placed, plain
@@ -61,6 +62,10 @@ _PLAIN = frozenset(
 )
 
 
+# Seconds between two words to the house, which are said even when there is nothing to say; and with a short patience,
+# what part of that.
+BEAT = 1.0
+BEATS = 4
 # Answers that go back in one message: what comes meanwhile shall not hold up the first.
 TOGETHER = 64
 
@@ -73,10 +78,21 @@ class _Ended(NamedTuple):
 
 
 class Mate:
-    """Carries out what comes over `house` until it is told to stop, or the house is gone."""
+    """Carries out what comes over `house` until it is told to stop, or the house is gone.
 
-    def __init__(self, house: Connection, config: Config, threads: int, page: Page) -> None:
+    `watchdog` is how often, in seconds, somebody wants to know that all move.
+    """
+
+    def __init__(
+        self, house: Connection, config: Config, threads: int, page: Page, watchdog: float | None = None
+    ) -> None:
         self._house = house
+        self._pulse = Pulse(watchdog)
+        self._beat = min(BEAT, patience(watchdog) / BEATS)
+        self._felt_at = 0.0
+        # How many jobs were begun, and whether one is being begun now.
+        self._begun = 0
+        self._begins = False
         self._max_job = config.max_job
         self._remembers = config.remember > 0
         self._private_posts = config.gateway.private
@@ -85,7 +101,7 @@ class Mate:
         # What goes back to the house, in the order in which it came about; None at the end.
         self._out: SimpleQueue[_Ended | Back | Rest | Recall | list[str] | None] = SimpleQueue()
         # What was begun, by token, so that it can be given back.
-        self._begun: dict[str, Future[Answer]] = {}
+        self._futures: dict[str, Future[Answer]] = {}
         self._logs = Logs(self, self._line)
         self._logs.begin(config.log.level)
         self.client = ApiClient(
@@ -108,8 +124,13 @@ class Mate:
         self._sender.start()
         while not isinstance(message := self._house.recv(), Stop):
             if isinstance(message, Work):
+                self._begins = True
                 for asked in message.jobs:
                     self._begin(asked)
+                    self._begun += 1
+                self._begins = False
+            elif isinstance(message, PutDown):
+                self.client.queue.put_down(message.token, message.wait)
             elif isinstance(message, Recall):
                 self._recall(message)
             else:
@@ -149,12 +170,12 @@ class Mate:
             spill=partial(self._spill, asked.token),
             public=is_posted(asked.name) and not self._private_posts,
         )
-        self._begun[asked.token] = future = self.client.submit(job, errand)
+        self._futures[asked.token] = future = self.client.submit(job, errand)
         future.add_done_callback(partial(self._ended, asked, request_id))
 
     def _recall(self, recall: Recall) -> None:
         """Give a job back that is not being called; of one that has ended, the house will hear, or has."""
-        future = self._begun.get(recall.token)
+        future = self._futures.get(recall.token)
         if future is not None and not future.cancel():
             self._out.put(recall)
 
@@ -179,7 +200,7 @@ class Mate:
         return open(self._spool.staging(token, BODY), "w+b")
 
     def _ended(self, asked: Asked, request_id: str, future: Future[Answer]) -> None:
-        del self._begun[asked.token]
+        del self._futures[asked.token]
         if future.cancelled():
             self._out.put(_untouched(asked))
             return
@@ -216,16 +237,31 @@ class Mate:
         going = True
         while going:
             done, going = self._gather()
+            stuck = self._feel_pulse(time.monotonic())
+            if stuck:
+                done.log.append(self._line((time.time(), "error", "standing still", {"error": "; ".join(stuck)})))
             try:
                 self._house.send(done)
             except OSError:
                 os._exit(1)
+            if stuck:
+                # Without us, the house begins all that we had again.
+                os._exit(1)
+
+    def _feel_pulse(self, now: float) -> list[str]:
+        """Say who does not move, once in a while."""
+        if now < self._felt_at + self._beat:
+            return []
+        self._felt_at = now
+        begins = Sign("the taking in", self._begun, idle=not self._begins)
+        return self._pulse.stuck([begins, *signs_of_calls(self.client)], now)
 
     def _gather(self) -> tuple[Done, bool]:
-        """Wait for something to say and take all that there is; False with it at the end."""
+        """Wait a while for something to say and take all that there is; False with it at the end."""
         done = Done([], [], [], [], [], Counter())
-        item, count = self._out.get(), 0
+        count = 0
         with suppress(Empty):
+            item = self._out.get(timeout=self._beat)
             while item is not None and count < TOGETHER:
                 count += 1
                 match item:
@@ -241,7 +277,8 @@ class Mate:
                         done.log.extend(item)
                 if count < TOGETHER:
                     item = self._out.get_nowait()
-        return done, item is not None
+            return done, item is not None
+        return done, True
 
     def _make_ready(self, ended: _Ended, done: Done) -> None:
         answer = ended.answer
@@ -282,18 +319,21 @@ def _untouched(asked: Asked) -> Back:
 
 
 def main(fd: int) -> None:
-    """Be a mate over the socket `fd`. The first message says which and how: core, config, threads, path of the page."""
+    """Be a mate over the socket `fd`.
+
+    The first message says which and how: core, config, threads, path of the page, the watchdog's interval.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # A terminal or a service manager tells them to all of us; what is to be done is the house's decision.
         signal.signal(number, signal.SIG_IGN)
     status = 1
     try:
         house = Connection(fd)
-        core, config, threads, path = house.recv()
+        core, config, threads, path, watchdog = house.recv()
         stay_on(core)
         page = Page(path)
         page.open(workers_for(threads))
-        Mate(house, config, threads, page).run()
+        Mate(house, config, threads, page, watchdog).run()
         page.close()
         status = 0
     except (EOFError, OSError):

@@ -21,6 +21,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 import inboxd
+from inboxd.daemon.crew import Crew
 from inboxd.daemon.intake import Intake
 from inboxd.daemon.janitor import Janitor
 from inboxd.daemon.outbox import Outbox
@@ -33,12 +34,21 @@ class Metrics(Collector):
     """The metrics of one daemon."""
 
     def __init__(
-        self, spool: Spool, *, intake: Intake, client: ApiClient, outbox: Outbox, janitor: Janitor, window: int
+        self,
+        spool: Spool,
+        *,
+        intake: Intake,
+        client: ApiClient,
+        outbox: Outbox,
+        crew: Crew,
+        janitor: Janitor,
+        window: int,
     ) -> None:
         self._spool = spool
         self._intake = intake
         self._client = client
         self._outbox = outbox
+        self._crew = crew
         self._janitor = janitor
         self._window = window
         self._registry = CollectorRegistry()
@@ -82,6 +92,10 @@ class Metrics(Collector):
         window.add_metric(["running"], queue.running)
         window.add_metric(["waiting"], max(queue.held - queue.running, 0))
         yield window
+        processes = GaugeMetricFamily("inboxd_process_jobs", "Jobs that other processes have.", labels=["process"])
+        for mate in self._crew.state:
+            processes.add_metric([str(mate["number"])], mate["jobs"])
+        yield processes
         yield GaugeMetricFamily("inboxd_window_limit", "Jobs that memory may hold.", self._window)
         trouble = (self._intake.trouble, self._outbox.trouble, self._intake.watch.trouble)
         yield GaugeMetricFamily(

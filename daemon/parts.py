@@ -55,7 +55,7 @@ class Parts:
         self._threads = threads
         self._deferred = Deferred(spool)
         self.outbox = Outbox(spool, hopeless=hopeless)
-        self.crew = self._crew(on_log)
+        self.crew = self._crew(on_log, notify.watchdog)
         files = Files(fsync=config.fsync == "group")
         self.queues = Queues(spool.folder("queues"), config.queues, clock=clock, files=files)
         self.client = self._client()
@@ -63,10 +63,11 @@ class Parts:
         self.ties = Ties(spool, clock, self._on_return, config.remember)
         self.worker = self._worker()
         self.intake = Intake(spool, self.worker, self._deferred, back, rescan=config.rescan, min_free=config.min_free)
-        self.wishes = Wishes(spool, self.client.queue, self.crew, self.worker.unwanted, note=self._on_return)
+        unwanted, batches = self.worker.unwanted, self.intake.batches
+        self.wishes = Wishes(spool, self.client.queue, self.crew, unwanted, batches, note=self._on_return)
         self.rounds = self._rounds(notify)
 
-    def _crew(self, on_log: Callable[[list[str]], None]) -> Crew:
+    def _crew(self, on_log: Callable[[list[str]], None], watchdog: float | None) -> Crew:
         return Crew(
             self._mates,
             self._config,
@@ -76,6 +77,7 @@ class Parts:
             wake=self._on_room,
             on_log=on_log,
             on_rest=self._rest_lane,
+            watchdog=watchdog,
         )
 
     def _client(self) -> ApiClient:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from inboxd.daemon.crew import Crew
-from inboxd.daemon.intake import Intake
-from inboxd.daemon.outbox import Outbox
 from inboxd.jobs.client import ApiClient
+
+if TYPE_CHECKING:
+    from inboxd.daemon.intake import Intake
+    from inboxd.daemon.outbox import Outbox
 
 # Seconds without a move after which a part is stuck, where no watchdog says otherwise.
 PATIENCE = 60.0
 # Of the watchdog's interval: from standing still to being killed it takes half of it at least, and less than twice.
 SHARE = 0.5
-# What a line that another process has in hand may take; its own deadline is known only there.
-LONGEST_LINE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,16 @@ class Sign:
     within: float = 0.0
 
 
+def patience(watchdog: float | None) -> float:
+    """Say how many seconds whoever has something to do may stand still."""
+    return PATIENCE if watchdog is None else SHARE * watchdog
+
+
 class Pulse:
     """Remembers when each part moved last. `watchdog` is in seconds, or None."""
 
     def __init__(self, watchdog: float | None = None) -> None:
-        self._patience = PATIENCE if watchdog is None else SHARE * watchdog
+        self._patience = patience(watchdog)
         self._last: dict[str, tuple[Hashable, float]] = {}
 
     def stuck(self, signs: Iterable[Sign], now: float) -> list[str]:
@@ -57,13 +62,16 @@ class Pulse:
         return found
 
 
-def signs(intake: Intake, client: ApiClient, outbox: Outbox, crew: Crew, rescan: float) -> Iterator[Sign]:
-    """Take the signs of life of all parts; the intake looks around every `rescan` seconds."""
+def signs(intake: Intake, client: ApiClient, outbox: Outbox, rescan: float) -> Iterator[Sign]:
+    """Take the signs of life of all parts of the house; the intake looks around every `rescan` seconds."""
     refused = outbox.trouble is not None
     yield Sign("the intake", intake.turns, within=rescan)
     yield Sign("the commit", outbox.committed, idle=outbox.idle or refused)
+    yield from signs_of_calls(client, refused=refused)
+
+
+def signs_of_calls(client: ApiClient, *, refused: bool = False) -> Iterator[Sign]:
+    """Take the signs of life of those that make calls; with `refused`, the disk does not take their answers."""
     yield Sign("the queue", client.queue.taken, idle=not client.queue.overdue)
     for worker, task in list(client.at_work.items()):
         yield Sign(f"worker {worker} (job {task.id})", (task.seq, len(task.attempts)), refused, task.timeout)
-    for mate in crew.mates:
-        yield Sign(f"process {mate.number}", mate.words, refused or not mate.in_hand, LONGEST_LINE)

@@ -40,6 +40,13 @@ class Recall(NamedTuple):
     token: str
 
 
+class PutDown(NamedTuple):
+    """Give back what waits of a batch, to be begun again in `wait` seconds."""
+
+    token: str
+    wait: float
+
+
 class Stop(NamedTuple):
     """Begin nothing more; calls under way get `drain` seconds."""
 

@@ -104,6 +104,7 @@ class Rounds:
             intake=self._intake,
             client=self._client,
             outbox=self._outbox,
+            crew=self._crew,
             janitor=self._janitor,
             window=self.config.window,
         )
@@ -134,7 +135,8 @@ class Rounds:
 
     def _feel_pulse(self, mono: float) -> None:
         """See whether everybody moves; a watchdog that hears nothing more of us starts us again."""
-        stuck = self._pulse.stuck(signs(self._intake, self._client, self._outbox, self._crew, self.config.rescan), mono)
+        self._crew.turn(mono)
+        stuck = self._pulse.stuck(signs(self._intake, self._client, self._outbox, self.config.rescan), mono)
         if stuck and not self._stuck:
             log.error("standing still", extra={"fields": {"error": "; ".join(stuck)}})
         self._stuck = stuck
@@ -164,6 +166,7 @@ class Rounds:
             "answered": self._outbox.committed,
             "trouble": self._trouble,
             "cache": self._client.caching.state(),
+            "processes": self._crew.state,
             "batches": self._intake.batches.progress,
             "paused": sorted(self._wishes.paused),
             "lanes": self._lanes(),

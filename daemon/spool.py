@@ -130,6 +130,11 @@ class Spool(Entrance):
             self.disk.set_mtime(self.path(claim), due)
             self.disk.rename(self.path(claim), f"{self.deferred}/{claim.filename}")
 
+    def hold(self, folder: str, claim: Claim) -> None:
+        """Put a job, as it lies in active/ or deferred/, aside into hold/, unless somebody has taken it away."""
+        with suppress(FileNotFoundError):
+            self.disk.rename_new(f"{folder}/{claim.filename}", f"{self.folder('hold')}/{claim.filename}")
+
     def give_back(self, claim: Claim, attachments: tuple[str, ...], due: float) -> None:
         """Undo a claim: back into the inbox, with its attachments.
 

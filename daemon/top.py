@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from inboxd.daemon.status import of_limit
 from inboxd.daemon.why import span
 
 
@@ -60,7 +61,7 @@ def _lanes(lanes: dict[str, dict[str, Any]]) -> Table:
 
 def _pace(lane: dict[str, Any]) -> str:
     limit = lane.get("limit")
-    return f"{lane.get('per_second', 0.0):g}" + (f" of {limit:g}" if limit else "")
+    return of_limit(lane.get("per_second", 0.0), limit) if limit else f"{lane.get('per_second', 0.0):g}"
 
 
 def _state(lane: dict[str, Any]) -> Text:

@@ -21,6 +21,7 @@ from inboxd.daemon.config import Config
 from inboxd.daemon.inflight import Page
 from inboxd.daemon.names import Claim
 from inboxd.daemon.spool import Spool
+from inboxd.daemon.status import SILENT, STANDS, silence
 from inboxd.jobs.api import Api, Apis
 from inboxd.jobs.calls import plain
 from inboxd.jobs.faults import Invalid
@@ -51,6 +52,10 @@ class Seen:
     ahead: int = 0
     beside: int = 0
     missing: tuple[str, ...] = ()
+    # Of the jobs that it comes after, those that nobody has dropped.
+    unknown: tuple[str, ...] = ()
+    # For how many seconds a daemon that runs has said nothing.
+    silent: float = 0.0
     answer: dict[str, Any] | None = None
 
 
@@ -86,6 +91,7 @@ def _look_closer(spool: Spool, seen: Seen, config: Config) -> None:
     if seen.runs:
         with suppress(OSError, ValueError), open(spool.state("status.json"), "rb") as file:
             seen.daemon = json.load(file)
+        seen.silent = silence(seen.daemon, time.time())
     seen.beside = len(os.listdir(spool.inbox))
     if seen.claim is not None:
         seen.called = seen.runs and is_called(spool, seen.claim.token)
@@ -94,10 +100,16 @@ def _look_closer(spool: Spool, seen: Seen, config: Config) -> None:
     seen.job, seen.api = job_of(path, apis)
     if seen.api is not None:
         seen.paused = seen.api.name in map(unquote, spool.wishes("paused"))
+    if seen.job is not None and seen.folder == "deferred":
+        seen.unknown = tuple(name for name in seen.job.after or () if not _is_known(spool, name))
     if seen.job is not None and seen.claim is not None and seen.folder == "active":
         taken = spool.attachments_of(seen.claim.token)
         seen.missing = tuple(name for name in seen.job.attachments if name not in taken)
         seen.ahead = _ahead(spool, seen.claim, seen.api, apis)
+
+
+def _is_known(spool: Spool, name: str) -> bool:
+    return bool(find(spool, name)) or spool.is_answered(name)
 
 
 def is_called(spool: Spool, token: str) -> bool:
@@ -145,6 +157,8 @@ def reason(seen: Seen, now: float) -> str:  # noqa: PLR0911  # a list of cases r
     waiting = f"waiting {span(now - since)}: "
     if not seen.runs:
         return waiting + "no daemon is running; start one with `inboxd run`"
+    if seen.silent > SILENT:
+        return f"{waiting}the daemon has said nothing for {span(seen.silent)}; {STANDS}"
     if seen.folder == "inbox":
         return waiting + _in_inbox(seen, now)
     return waiting + _paused_or(seen, _deferred(seen, now) if seen.folder == "deferred" else _active(seen, now))
@@ -163,7 +177,9 @@ def _answered(answer: dict[str, Any]) -> str:
 
 def _in_inbox(seen: Seen, now: float) -> str:
     if not names.is_job(seen.filename):
-        return f"it is no job by its name, which should end in {OTHER_FILES} and not begin with a dot"
+        if seen.filename.startswith(".") or seen.filename.endswith(names.UNFINISHED):
+            return "it is no job by its name, which says that it is not finished; rename it when it is"
+        return f"it is no job by its name, which should end in {OTHER_FILES}; a job may name it as its attachment"
     trouble = seen.daemon.get("trouble") or ()
     if trouble:
         return f"nothing is claimed: {'; '.join(trouble)}"
@@ -184,7 +200,7 @@ def _deferred(seen: Seen, now: float) -> str:
     due = f"{clock(seen.mtime, now)}, in {span(seen.mtime - now)}"
     job, trace = seen.job, seen.job.trace if seen.job is not None else None
     if seen.mtime <= now:
-        return "its time has come; it is taken up as there is room" + (f" for {seen.api.name}" if seen.api else "")
+        return f"its time has come; it is taken up as there is room{_room(seen)}"
     if job is not None and job.not_before is not None and job.not_before >= seen.mtime - 1:
         return f"it asked for not_before: {due}"
     last = trace.attempts[-1] if trace is not None and trace.attempts else None
@@ -192,11 +208,23 @@ def _deferred(seen: Seen, now: float) -> str:
         assert trace is not None
         return f"{_attempt(seen, trace.tried)} failed ({last['fault']}); the next is at {due}"
     if job is not None and job.after:
-        return f"it comes after {' and '.join(job.after)}, which must be done before"
+        missing = f"; nobody has dropped {' or '.join(seen.unknown)} yet" if seen.unknown else ""
+        return f"it comes after {' and '.join(job.after)}, which must be done before{missing}"
     if job is not None and job.delay:
         return f"it asked for a delay of {span(job.delay)}: {due}"
     where = f"{seen.api.name} has its share of the jobs in memory" if seen.api else "there is no room in memory"
     return f"{where}; it is looked at again at {due} at the latest"
+
+
+def _room(seen: Seen) -> str:
+    """Say for which API there is no room, and who has it."""
+    if seen.api is None:
+        return ""
+    lane, window = seen.daemon.get("lanes", {}).get(seen.api.name), seen.daemon.get("window")
+    if lane is None or window is None:
+        return f" for {seen.api.name}"
+    has = lane["running"] + lane["waiting"]
+    return f" for {seen.api.name}, which has {has} of the {window['of']} jobs that memory may hold"
 
 
 def _attempt(seen: Seen, tried: int) -> str:
@@ -211,7 +239,7 @@ def _attempt(seen: Seen, tried: int) -> str:
 def _active(seen: Seen, now: float) -> str:  # noqa: PLR0911  # a list of cases reads best as one
     if seen.called:
         return "it is being called just now"
-    if seen.claim is not None and seen.claim.kind == ".jsonl" and seen.job is None:
+    if seen.claim is not None and seen.claim.many and seen.job is None:
         return _batch(seen)
     if seen.missing:
         return f'its attachment "{seen.missing[0]}" is not in the inbox yet'
@@ -219,7 +247,7 @@ def _active(seen: Seen, now: float) -> str:  # noqa: PLR0911  # a list of cases 
         return "it is not readable as a job yet; it may still be being written"
     api = seen.api
     lane = seen.daemon.get("lanes", {}).get(api.name, {})
-    rests, ahead = lane.get("rests_for", 0.0), f"{seen.ahead} jobs ahead"
+    rests, ahead = lane.get("rests_for", 0.0), f"{seen.ahead} job{'' if seen.ahead == 1 else 's'} ahead"
     if rests > 0:
         why = f"after {lane['faults']} faults in a row" if lane.get("trips") else "because its server said so"
         return f"{api.name} rests until {clock(now + rests, now)} {why}; {ahead}"
@@ -228,7 +256,8 @@ def _active(seen: Seen, now: float) -> str:  # noqa: PLR0911  # a list of cases 
             f"{api.name} failed {lane['faults']} times in a row, and one job is on its way to see whether it still does"
         )
     if api.concurrency is not None and lane.get("running", 0) >= api.concurrency:
-        return f"{api.name} has its {api.concurrency} calls at a time under way; {ahead}"
+        calls = "one call" if api.concurrency == 1 else f"{api.concurrency} calls"
+        return f"{api.name} has its {calls} at a time under way; {ahead}"
     if api.rate is not None:
         takes = seen.ahead / api.rate.per_second
         return f"{api.name} is at {api.rate.calls:g}/{_period(api.rate.period)}, {ahead}, some {span(takes)}"
@@ -237,6 +266,8 @@ def _active(seen: Seen, now: float) -> str:  # noqa: PLR0911  # a list of cases 
 
 def _batch(seen: Seen) -> str:
     for batch in seen.daemon.get("batches", ()):
+        if batch["name"] == seen.name and batch.get("put_aside"):
+            return f"{batch['answered']} lines are answered; it goes to hold/ when the calls under way have ended"
         if batch["name"] == seen.name:
             return f"the batch is under way, {batch['answered']} lines are answered"
     return "the batch is one of many; it is read as soon as another one is through"

@@ -1,8 +1,9 @@
-"""What people ask of a running daemon, as empty files in state/: cancel this job, put that one down, pause an API.
+"""What people ask of a running daemon, as empty files in state/: cancel this job, put that one aside, pause an API.
 
 `paused/API` holds for as long as the file lies there, also across restarts; `cancel/FILE` until the job of that file is
-answered; `put-down/FILE` is taken note of once. FILE is what the job is called in active/ and deferred/; an API's name
-is percent-encoded. The one rule: a wish that names nothing we have is simply removed.
+answered; `hold/FILE` until the batch of that file lies in hold/; `put-down/FILE` is taken note of once. FILE is what
+the job is called in active/ and deferred/; an API's name is percent-encoded. The one rule: a wish that names nothing
+we have is simply removed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import suppress
 from urllib.parse import unquote
 
 from inboxd.daemon import names
+from inboxd.daemon.batches import Batches
 from inboxd.daemon.crew import Crew
 from inboxd.daemon.spool import Spool
 from inboxd.daemon.worker import PATIENCE
@@ -26,11 +28,21 @@ PUT_DOWN = 2 * PATIENCE
 
 
 class Wishes:
-    """`unwanted` gets the tokens of jobs to be cancelled; `note` is told which file of deferred/ is due when."""
+    """`unwanted` gets the tokens of jobs to be cancelled, `batches.unwanted` those of batches to be put aside.
+
+    `note` is told which file of deferred/ is due when.
+    """
 
     def __init__(
-        self, spool: Spool, queue: LaneQueue, crew: Crew, unwanted: set[str], note: Callable[[str, float], None]
+        self,
+        spool: Spool,
+        queue: LaneQueue,
+        crew: Crew,
+        unwanted: set[str],
+        batches: Batches,
+        note: Callable[[str, float], None],
     ) -> None:
+        self._batches = batches
         self._spool = spool
         self._queue = queue
         self._crew = crew
@@ -44,6 +56,7 @@ class Wishes:
         for filename in self._spool.wishes("put-down"):
             self._put_down(filename, now)
             self._forget("put-down", filename)
+        self._batches.unwanted = frozenset(map(self._hold, self._spool.wishes("hold")))
         cancelled = self._spool.wishes("cancel")
         self._unwanted.intersection_update({claim.token for name in cancelled if (claim := names.parse(name))})
         for filename in cancelled:
@@ -66,6 +79,18 @@ class Wishes:
             return
         # Somebody laid it there by hand.
         self._note(filename, now)
+
+    def _hold(self, filename: str) -> str:
+        """Have a batch begin no further line, or put it aside if it waits; gives its token, "" when that was all."""
+        claim = names.parse(filename)
+        if claim is not None and self._spool.is_deferred(claim) and self._spool.is_wanted("hold", claim):
+            self._spool.hold(self._spool.deferred, claim)
+        elif claim is not None and os.path.lexists(self._spool.path(claim)):
+            self._queue.put_down(claim.token, PUT_DOWN)
+            self._crew.put_down(claim.token, PUT_DOWN)
+            return claim.token
+        self._forget("hold", filename)
+        return ""
 
     def _cancel(self, filename: str, now: float) -> bool:
         """Have a job come by its way to where it is answered; False when it is over."""

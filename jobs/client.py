@@ -7,7 +7,7 @@ with the lane what follows. A worker never sleeps for a task: one that must wait
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from functools import partial
@@ -97,8 +97,9 @@ class ApiClient:
         self.at_work: dict[int, Task] = {}
         self.caching = Caching(cache, self.clock, self.queue, inline=inline, call=self._queue_up)
         self._closed = False
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="worker")
-        self._serving = [self._executor.submit(self._serve, number) for number in range(workers)]
+        self._executors: list[ThreadPoolExecutor] = []
+        self._serving: list[Future[None]] = []
+        self._hire(range(workers))
 
     # -- jobs in ------------------------------------------------------------------------------------------
 
@@ -171,15 +172,23 @@ class ApiClient:
     @property
     def breadth(self) -> int:
         """How many jobs are kept under way when many are to be done: work enough for all threads."""
-        return 4 * len(self._serving)
+        return 4 * self.queue.workers
 
     # -- work -----------------------------------------------------------------------------------------------
 
+    def _hire(self, numbers: Sequence[int]) -> None:
+        """Have workers of these numbers, in an executor of their own: its threads end with their work."""
+        if numbers:
+            executor = ThreadPoolExecutor(len(numbers), thread_name_prefix="worker")
+            self._serving += [executor.submit(self._serve, number) for number in numbers]
+            executor.shutdown(wait=False)
+            self._executors.append(executor)
+
     def _serve(self, worker: int) -> None:
-        """Be a worker: carry out tasks until the queue is closed, and outlive anything that one of them does."""
+        """Be a worker while one is wanted: carry out tasks, and outlive anything that one of them does."""
         while True:
             try:
-                task = self.queue.get()
+                task = self.queue.get(worker=worker)
             except Empty:
                 return
             self.at_work[worker] = task
@@ -302,11 +311,16 @@ class ApiClient:
         for task in cut:
             end = Attempt(self.clock.wall(), 0.0, fault=Interrupted.kind, message="stopped before the call had ended")
             self._give_up(task, task.postponed(0.0, end, stopped=True))
-        self._executor.shutdown(wait=not cut)
+        for executor in self._executors:
+            executor.shutdown(wait=not cut)
         self.caching.close()
         self._handlers.close()
         self._wires.close()
         return len(cut)
+
+    def employ(self, threads: int) -> None:
+        """Go on with more or fewer threads; one that is too many first ends the call that it makes."""
+        self._hire(self.queue.employ(workers_for(threads)))
 
     def change(self, apis: Iterable[Api], *, allow: Iterable[str], private: bool, **defaults: Any) -> None:
         """Go on with other APIs, limits and hosts; nothing that waits or runs is lost."""

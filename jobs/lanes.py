@@ -54,7 +54,7 @@ class LaneFull(queue.Full):
 
 
 class LaneQueue(queue.Queue[Task]):
-    """The window: at most `window` tasks (0: no bound), served by `workers` threads.
+    """The window: at most `window` tasks (0: no bound), served by `workers` threads, which are numbered from 0.
 
     `new_lane` makes the lane of an API. `on_room` is called, from a worker, when after a refusal a good part of the
     window has become free.
@@ -74,6 +74,9 @@ class LaneQueue(queue.Queue[Task]):
         self._call_at: int | None = None
         self._seq = 0
         self._closed = False
+        self.workers = workers
+        # The numbers of those that serve; with fewer wanted than before, one leaves when it next asks for a task.
+        self._present = set(range(workers))
         self._rotation = Rotation(workers, lambda task: self._lane(task.api))
         # Until when idle workers watch the clock. One is enough, or each tick would wake them all.
         self._watches: list[float] = []
@@ -144,11 +147,17 @@ class LaneQueue(queue.Queue[Task]):
 
     # -- going out ----------------------------------------------------------------------------------------
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Task:
-        """Wait for the next task that may be called, or that has expired; raises `queue.Empty` when closed or late."""
+    def get(self, block: bool = True, timeout: float | None = None, *, worker: int = 0) -> Task:
+        """Wait for the next task that may be called, or that has expired.
+
+        Raises `queue.Empty` when closed or late, and when `worker` is not wanted any more.
+        """
         deadline = inf if timeout is None else self._clock.mono() + timeout
         with self.mutex:
             while not self._closed:
+                if worker >= self.workers:
+                    self._leave(worker)
+                    break
                 now = self._clock.mono()
                 task, wakes_at = self._rotation.pick(now)
                 if task is not None:
@@ -168,6 +177,26 @@ class LaneQueue(queue.Queue[Task]):
         self._watches.append(until)
         self.not_empty.wait(min(until - now, LONGEST_WAIT))
         self._watches.remove(until)
+
+    def _leave(self, worker: int) -> None:
+        self._present.discard(worker)
+        self._rotation.employ(len(self._present))
+        # What it was woken for, or the clock that it watched, is somebody else's now.
+        self.not_empty.notify()
+
+    def employ(self, workers: int) -> list[int]:
+        """Go on with so many workers; gives the numbers of those that are missing, which the caller is to start.
+
+        Of those that are too many, each ends what it does and leaves; until then it counts as one more.
+        """
+        with self.mutex:
+            missing = [number for number in range(workers) if number not in self._present]
+            self.workers = workers
+            self._present.update(missing)
+            self._rotation.employ(len(self._present))
+            self._rotation.look_again()
+            self.not_empty.notify_all()
+            return missing
 
     def returned(self, task: Task, *, dismiss: bool) -> None:
         """Take note that a worker is through with a task, and, if `dismiss`, that its place is free."""

@@ -34,9 +34,7 @@ class Rotation:
         # Tasks handed out since the beginning.
         self.picked = 0
         self._lane_of = lane_of
-        self._workers = workers
-        # Calls that one lane may have under way, however many workers are free.
-        self._most = max(1, int(workers * WORKER_SHARE / (1 + WORKER_SHARE)))
+        self.employ(workers)
         self._seq = 0
         # Lanes that may have something to serve; and those that sleep, by the time they wake.
         self._awake: deque[Lane] = deque()
@@ -44,6 +42,12 @@ class Rotation:
         self._expiring: list[tuple[float, int, Task]] = []
         # Lanes that had to stand back because of their share of the workers.
         self._stood_back: list[Lane] = []
+
+    def employ(self, workers: int) -> None:
+        """Go on with so many workers."""
+        self._workers = workers
+        # Calls that one lane may have under way, however many workers are free.
+        self._most = max(1, int(workers * WORKER_SHARE / (1 + WORKER_SHARE)))
 
     def __bool__(self) -> bool:
         """Tell whether there may be something to serve right now."""
@@ -118,6 +122,10 @@ class Rotation:
         """Note that a worker is free again; whoever stood back may have it."""
         self.running -= 1
         self.look_at(lane)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Have those looked at that stood back because of their share of the workers."""
         self._awake.extend(self._stood_back)
         self._stood_back.clear()
 

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -90,10 +91,12 @@ class Box:
                 assert libc.setns(ours.fileno(), CLONE_NEWNET) == 0
 
     def _install(self) -> None:
-        command = f'#!/bin/sh\nPYTHONPATH={CODE}:{SITE} exec {PYTHON}/bin/python3 -m inboxd "$@"\n'
+        # With the libpython that belongs to this interpreter, wherever that lay when it was built.
+        paths = f"PYTHONPATH={CODE}:{SITE} LD_LIBRARY_PATH={PYTHON}/lib"
+        command = f'#!/bin/sh\n{paths} exec {PYTHON}/bin/python3 -m inboxd "$@"\n'
         self.write("usr/local/bin/inboxd", command).chmod(0o755)
         self.run("inboxd", "install-units")
-        self.write("etc/sysusers.d/people.conf", "u alice - -\nu mallory - -\nm alice inboxd\n")
+        self.write("etc/sysusers.d/people.conf", "u alice - - /home/alice\nu mallory - -\nm alice inboxd\n")
         self.run("systemd-sysusers")
         self.run("systemd-tmpfiles", "--create")
         self.systemctl("daemon-reload")
@@ -149,9 +152,20 @@ class Box:
         self.write(f"run/{name}.json", json.dumps(job)).chmod(0o644)
         self.run("inboxd", "drop", f"/run/{name}.json", "--spool", f"/{STATE}", user=user)
 
-    def answer(self, name: str) -> Any:
-        """Wait for an answer and return it."""
-        path = self.root / STATE / "outbox" / f"{name}.json"
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Ask the daemon's gateway something from within the box; returns the status and the JSON of its answer."""
+        with self._network():
+            connection = HTTPConnection("127.0.0.1", 8470, timeout=PATIENCE)
+            connection.connect()
+        with closing(connection):
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {"Content-Type": "application/json"})
+            reply = connection.getresponse()
+            return reply.status, json.loads(reply.read())
+
+    def answer(self, name: str, state: str = STATE) -> Any:
+        """Wait for an answer in a daemon's folder and return it."""
+        path = self.root / state / "outbox" / f"{name}.json"
         wait_until(path.exists, f"the answer {path.name}")
         return json.loads(path.read_bytes())
 

@@ -1,6 +1,7 @@
 """What people ask of a daemon by moving files: hold, release, cancel, pause; with one that runs, and with none."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,16 @@ def house(tmp_path: Path, server: FaultServer) -> Iterator[House]:
 def aside(house: House) -> Aside:
     """Give hands that, while they wait, let the house's main thread make its rounds."""
     return Aside(house.spool, lambda _: house.turn(house.clock.wall()))
+
+
+def patient(house: House) -> Aside:
+    """Give hands that leave calls the time to end as well."""
+
+    def pause(_: float) -> None:
+        house.turn(house.clock.wall())
+        threading.Event().wait(0.01)
+
+    return Aside(house.spool, pause)
 
 
 def drop(house: House, name: str, *jobs: Any) -> None:
@@ -82,6 +93,80 @@ def test_a_job_that_is_being_called_cannot_be_held(house: House, server: FaultSe
     block(house, server)
     with pytest.raises(AsideError, match="being called just now"):
         aside(house).hold("blocks")
+
+
+def lines_of(house: House, name: str) -> list[Any]:
+    """Wait for the answers of a batch."""
+    path = Path(house.spool.outbox, f"{name}.jsonl")
+
+    def there() -> bool:
+        house.turn(house.clock.wall())
+        return path.exists()
+
+    assert eventually(there)
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_a_batch_under_way_is_held_when_its_calls_have_ended_and_goes_on_where_it_was(
+    house: House, server: FaultServer
+) -> None:
+    drop(house, "many", *[{"url": server.url(f"/slow/{number}?ms=100")} for number in range(12)])
+    server.wait_for(3)
+    filename = patient(house).hold("many")
+    called = len(server.requests)
+    assert called < 12
+    assert lies(house, "hold", filename)
+    assert not lies(house, "active", "many~")
+    assert house.parts.client.queue.held == 0
+    drop(house, "other", {"url": server.url("/ok")})
+    assert answer(house, "other")["status"] == "done"
+    assert len(server.requests) == called + 1
+    assert aside(house).release("many") == filename
+    assert sorted(line["line"] for line in lines_of(house, "many")) == list(range(1, 13))
+    assert sorted(seen.path for seen in server.requests) == sorted(["/ok", *(f"/slow/{n}" for n in range(12))])
+
+
+def test_a_batch_whose_call_lasts_is_held_later_and_may_be_released_before(house: House, server: FaultServer) -> None:
+    drop(house, "many", *[{"url": server.url("/slow?ms=60000")}] * 4)
+    server.wait_for(1)
+    hands = aside(house)
+    filename = hands.hold("many")
+    assert not hands.is_held(filename)
+    assert [batch["put_aside"] for batch in house.parts.rounds.status(0.0)["batches"]] == [True]
+    assert hands.release("many") == filename
+    house.turn(house.clock.wall())
+    assert "put_aside" not in house.parts.rounds.status(0.0)["batches"][0]
+
+
+def test_a_batch_that_ends_before_it_is_held_is_answered(house: House, server: FaultServer) -> None:
+    drop(house, "many", *[{"url": server.url("/slow?ms=300")}] * 1, {"url": "no url"})
+    server.wait_for(1)
+    with pytest.raises(AsideError, match="it was answered just now"):
+        patient(house).hold("many")
+    assert house.spool.wishes("hold") == []
+
+
+def test_a_batch_that_is_to_be_held_is_not_begun_by_the_next_daemon(tmp_path: Path, server: FaultServer) -> None:
+    settings = {"spool": str(tmp_path), "fsync": "off", "min_free": 0, "threads": 2}
+    spool = Spool(str(tmp_path))
+    spool.make()
+    crashed = "many~01900000-0000-7000-8000-000000000000.jsonl"
+    Path(spool.active, crashed).write_text(json.dumps({"url": server.url()}) + "\n")
+    spool.wish_for("hold", crashed)
+    house = House(Config.model_validate(settings))
+    house.start()
+    assert eventually(lambda: lies(house, "hold", crashed))
+    house.close()
+    assert server.requests == []
+
+
+def test_a_batch_that_was_parked_before_it_could_be_held_is_held_from_there(house: House) -> None:
+    parked = "many~01900000-0000-7000-8000-000000000000.jsonl"
+    Path(house.spool.deferred, parked).write_text("{}\n")
+    house.spool.wish_for("hold", parked)
+    house.turn(house.clock.wall())
+    assert lies(house, "hold", parked)
+    assert house.spool.wishes("hold") == []
 
 
 def test_a_waiting_job_is_cancelled_and_answered_so(house: House, server: FaultServer) -> None:
@@ -213,8 +298,8 @@ def test_a_slip_of_the_pen_is_told_with_the_nearest_name(spool: Spool) -> None:
 
 
 def test_a_wish_that_names_nothing_is_removed(house: House) -> None:
-    for kind in ("cancel", "put-down"):
+    for kind in ("cancel", "hold", "put-down"):
         house.spool.wish_for(kind, "nobody~01900000-0000-7000-8000-000000000000.json")
         house.spool.wish_for(kind, "no name of ours")
     house.turn(house.clock.wall())
-    assert house.spool.wishes("cancel") == house.spool.wishes("put-down") == []
+    assert house.spool.wishes("cancel") == house.spool.wishes("hold") == house.spool.wishes("put-down") == []

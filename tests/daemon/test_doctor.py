@@ -1,5 +1,6 @@
 """What the doctor finds on a machine, and what it says to do."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def test_an_inbox_for_everybody_is_told(spool: Spool) -> None:
 def test_a_store_without_certificates_is_a_problem(spool: Spool, tmp_path: Path, content: str) -> None:
     (tmp_path / "ca.pem").write_text(content)
     assert found(Path(spool.root), defaults={"verify": str(tmp_path / "ca.pem")})["TLS store"][0] == "problem"
+
+
+def test_a_daemon_that_says_nothing_any_more_is_a_problem(spool: Spool) -> None:
+    spool.lock()
+    for at, verdict in (("2026-01-01T00:00:00.000Z", "problem"), ("2999-01-01T00:00:00.000Z", "ok")):
+        Path(spool.state("status.json")).write_text(json.dumps({"at": at}))
+        assert found(Path(spool.root))["daemon"][0] == verdict
+    spool.unlock()
 
 
 def test_certificates_that_are_not_checked_are_told(spool: Spool) -> None:

@@ -28,6 +28,16 @@ def test_what_was_being_called_at_a_crash_is_known_afterwards(spool: Spool) -> N
     assert Inflight(spool, 2.0).crashes == {token: [2.0] for token in TOKENS}
 
 
+def test_with_more_workers_what_the_others_do_is_still_known(spool: Spool) -> None:
+    inflight = run(spool, 1.0, TOKENS[0])
+    inflight.have_room_for(9)
+    inflight.begin(8, TOKENS[1])
+    inflight.have_room_for(2)
+    assert inflight.under_way() == TOKENS
+    inflight.close()
+    assert Inflight(spool, 2.0).crashes == {}
+
+
 def test_crashes_add_up(spool: Spool) -> None:
     for moment in (1.0, 2.0, 3.0):
         run(spool, moment, TOKENS[0])

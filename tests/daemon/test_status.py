@@ -16,6 +16,7 @@ LANE = {"running": 0, "waiting": 0, "rests_for": 0.0, "trips": 0, "faults": 0}
 SAID = {
     "pid": 17,
     "since": "2026-01-01T00:00:00.000Z",
+    "processes": [{"number": 1, "pid": 18, "jobs": 96}],
     "trouble": ["only 3 bytes are free"],
     "batches": [{"name": "many", "answered": 7, "done": 5, "failed": 2}, {"name": "new", "answered": 0}],
     "paused": ["pay", "ship"],
@@ -80,6 +81,7 @@ def test_a_running_daemon_is_described(spool: Spool) -> None:
     assert lines[len(SHOWN)].endswith(" MiB free on the disk")
     assert lines[len(SHOWN) + 1 :] == [
         "  trouble: only 3 bytes are free",
+        "  process 1 (pid 18) helps with 96 jobs",
         "  batch many: 7 lines answered (5 done, 2 failed)",
         "  batch new: 0 lines answered",
         "  bank: 0 running, 1 waiting, rests for 2.2 s after 10 faults in a row",
@@ -89,6 +91,25 @@ def test_a_running_daemon_is_described(spool: Spool) -> None:
         "  ship: paused",
         "  2026-01-01T00:00:00.000Z a: dns: no such host",
     ]
+
+
+def test_a_daemon_that_says_nothing_any_more_is_told_of(spool: Spool) -> None:
+    Path(spool.state("status.json")).write_text(json.dumps(SAID | {"at": "2026-01-01T00:00:00.000Z"}))
+    spool.lock()
+    assert "  trouble: the daemon has said nothing for " in in_words(found(spool))
+    spool.unlock()
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [(50.0, "12.5 of 50 calls a second"), (0.5, "at most 30 calls a minute"), (10 / 3600, "at most 10 calls an hour")],
+)
+def test_a_limit_is_told_in_a_measure_that_one_can_read(spool: Spool, limit: float, text: str) -> None:
+    lanes = {"shop": LANE | {"limit": limit, "per_second": 12.5}}
+    Path(spool.state("status.json")).write_text(json.dumps(SAID | {"lanes": lanes}))
+    spool.lock()
+    assert f"  shop: 0 running, 0 waiting, {text}" in in_words(found(spool))
+    spool.unlock()
 
 
 def test_of_a_daemon_that_is_gone_nothing_but_that_is_said(spool: Spool) -> None:

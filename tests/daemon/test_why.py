@@ -54,7 +54,11 @@ SITUATIONS = {
         "nothing is claimed: only 3 bytes are free",
     ),
     "just written": (Situation("inbox", age=0.1), "it was written to just now"),
-    "a name that is none": (Situation("inbox", suffix=".json.tmp"), "it is no job by its name"),
+    "a name that is not finished": (Situation("inbox", suffix=".json.tmp"), "says that it is not finished; rename it"),
+    "a daemon that hangs": (
+        Situation("active", shop() | {"at": "2026-01-01T00:00:00.000Z"}),
+        "it may stand still: look at its log",
+    ),
     "being called": (Situation("active", shop(running=1), called=True), "it is being called just now"),
     "its rate": (Situation("active", shop(), ahead=3), "shop is at 50/s, 3 jobs ahead, some 0 s"),
     "its concurrency": (Situation("active", shop(running=8)), "shop has its 8 calls at a time under way; 0 jobs ahead"),
@@ -95,11 +99,16 @@ SITUATIONS = {
     ),
     "those before": (
         Situation("deferred", shop(), JOB | {"after": ["a", "b"]}, age=-300),
-        "it comes after a and b, which must be done before",
+        "it comes after a and b, which must be done before; nobody has dropped a or b yet",
     ),
     "a delay": (Situation("deferred", shop(), JOB | {"delay": "10m"}, age=-300), "it asked for a delay of 10 m 0 s"),
     "its share": (Situation("deferred", shop(), age=-300), "shop has its share of the jobs in memory"),
-    "its time": (Situation("deferred", shop()), "its time has come; it is taken up as there is room for shop"),
+    "its time": (
+        Situation("deferred", shop(running=2, waiting=5)),
+        "as there is room for shop, which has 7 of the 1000 jobs that memory may hold",
+    ),
+    "its time, and nothing said of its API": (Situation("deferred", {}), "as there is room for shop"),
+    "one job ahead": (Situation("active", shop(), ahead=1), "shop is at 50/s, 1 job ahead"),
     "taken back": (Situation("deferred", shop(), age=-300, unwanted=True), "it is being taken back"),
     "held": (Situation("hold"), "put aside in hold/; `inboxd release mine`"),
     "failed": (Situation("failed"), "`inboxd retry mine` tries again"),
@@ -177,6 +186,21 @@ def test_of_an_answered_job_it_says_how_it_ended(
 ) -> None:
     Path(spool.outbox, filename).write_text(json.dumps(answer))
     assert told(spool) == expected
+
+
+def test_of_a_file_that_a_job_may_take_along_it_says_so(spool: Spool) -> None:
+    Path(spool.inbox, "photo.png").touch()
+    spool.lock()
+    assert "a job may name it as its attachment" in told(spool, "photo.png")
+    spool.unlock()
+
+
+def test_of_those_before_only_what_nobody_dropped_is_missed(spool: Spool) -> None:
+    make(spool, Situation("deferred", shop(), JOB | {"after": ["here", "done", "gone"]}, age=-300))
+    Path(spool.inbox, "here.json").touch()
+    Path(spool.outbox, "done.json").write_text("{}")
+    assert told(spool).endswith("; nobody has dropped gone yet")
+    spool.unlock()
 
 
 def test_a_job_is_known_by_its_id_as_well(spool: Spool) -> None:

@@ -15,6 +15,7 @@ from inboxd.jobs.api import Api
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.lanes import LaneFull
 from inboxd.jobs.result import Answer
+from inboxd.jobs.rotation import workers_for
 from inboxd.jobs.task import Errand, Postponed
 from tests.faultserver import FaultServer
 from tests.jobskit import eventually
@@ -178,6 +179,46 @@ def test_a_job_for_another_century_harms_no_worker(server: FaultServer) -> None:
     assert not any(worker.done() for worker in client._serving)
     client.close()
     assert isinstance(far.exception(0), Postponed)
+
+
+def workers() -> int:
+    return sum(thread.name.startswith("worker") for thread in threading.enumerate())
+
+
+def test_more_threads_begin_at_once_with_what_waits(server: FaultServer) -> None:
+    client = ApiClient(threads=1)
+    for _ in range(6):
+        client.submit({"url": server.url("/slow?ms=60000"), "timeout": "60s"})
+    server.wait_for(1)
+    client.employ(6)
+    server.wait_for(6)
+    assert client.close(drain=0.0) == 6
+
+
+def test_threads_that_are_too_many_end_their_calls_and_then_themselves(server: FaultServer) -> None:
+    client = ApiClient(threads=6)
+    jobs = [client.submit({"url": server.url("/slow?ms=300")}) for _ in range(6)]
+    server.wait_for(6)
+    client.employ(1)
+    assert workers() >= 6
+    assert all(job.result(20).ok for job in jobs)
+    assert eventually(lambda: workers() == workers_for(1))
+    assert client.submit({"url": server.url()}).result(20).ok
+    client.employ(3)
+    assert workers() == workers_for(3)
+    assert client.submit({"url": server.url()}).result(20).ok
+    client.close()
+    assert workers() == 0
+
+
+def test_threads_up_and_down_all_the_time_lose_no_job_and_call_none_twice(server: FaultServer) -> None:
+    with ApiClient(threads=4) as client:
+        jobs = [client.submit({"url": server.url(), "delay": "5ms"}) for _ in range(400)]
+        for count in [1, 7, 2, 5, 1, 1, 8, 3] * 5:
+            client.employ(count)
+            jobs[min(len(server.requests), 399)].result(20)
+        assert all(job.result(20).ok for job in jobs)
+    assert len(server.requests) == 400
 
 
 def test_a_longer_wait_than_the_owners_patience_gives_the_job_back(server: FaultServer) -> None:

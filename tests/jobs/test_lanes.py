@@ -84,6 +84,41 @@ def test_one_lane_reaches_just_three_quarters_of_the_workers_and_others_still_go
         assert len(take_all(queue)) == (workers > most)
 
 
+def test_more_workers_are_used_at_once() -> None:
+    queue, _ = queue_of(workers=4)
+    for _ in range(50):
+        queue.put(task(api("slow")))
+    assert len(take_all(queue)) == 3
+    assert queue.employ(8) == [4, 5, 6, 7]
+    assert len(take_all(queue)) == 3
+
+
+def test_of_fewer_workers_each_leaves_when_it_asks_for_more_and_counts_until_then() -> None:
+    queue, _ = queue_of(workers=8)
+    for _ in range(50):
+        queue.put(task(api("slow")))
+    slow = take_all(queue)
+    assert len(slow) == 6
+    assert queue.employ(2) == []
+    queue.put(task(api("other")))
+    # Two of the eight are free, and who waits for a free one need not wait until six others have ended.
+    assert queue.get(block=False, worker=0).api.name == "other"
+    for worker, one in zip(range(2, 8), slow, strict=True):
+        queue.returned(one, dismiss=True)
+        with pytest.raises(Empty):
+            queue.get(block=False, worker=worker)
+    assert queue.get(block=False, worker=1).api.name == "slow"
+    assert queue.employ(4) == [2, 3]
+
+
+def test_a_worker_that_is_wanted_again_before_it_left_need_not_be_started() -> None:
+    queue, _ = queue_of(workers=4)
+    queue.put(task(api("a")))
+    assert queue.employ(1) == []
+    assert queue.employ(4) == []
+    assert queue.get(block=False, worker=3).api.name == "a"
+
+
 def test_a_lane_that_stood_back_is_served_when_a_worker_comes_back() -> None:
     queue, _ = queue_of(workers=4)
     for _ in range(4):

@@ -1,8 +1,10 @@
 """Several processes on one spool: the same answers as from one, whoever made the calls and whoever died over them."""
 
+import json
 import os
 import re
 import signal
+import time
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemonkit import CountingServer, Daemon, wait_until
+from tests.daemonkit import CountingServer, Daemon, inboxd, wait_until
+from tests.gatewaykit import Served
 
 pytestmark = pytest.mark.journey
 
@@ -109,6 +112,59 @@ def test_a_mate_that_dies_takes_no_line_with_it(tmp_path: Path) -> None:
         assert daemon.stop() == 0
 
 
+def test_a_mate_that_stands_still_is_killed_and_its_lines_are_begun_again(tmp_path: Path) -> None:
+    """With a watchdog that barks after 8 s; without one the patience is a minute."""
+    watched = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "8000000"}
+    with CountingServer() as server, Daemon(tmp_path, TWO, watched) as daemon:
+        mate = with_a_mate(daemon, server)
+        # While it has nothing to do it speaks all the same, and is left alone.
+        spoken = time.monotonic() + 4.5
+        wait_until(lambda: time.monotonic() > spoken, "more than the patience")
+        assert not ended(mate)
+        daemon.drop("orders", *({"url": server.url(f"/slow/{number}?ms=20")} for number in range(700)))
+        wait_until(lambda: len(calls(server, "/slow/")) > 150, "some calls")
+        os.kill(mate, signal.SIGSTOP)
+        stopped = time.monotonic()
+        assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 700
+        assert time.monotonic() - stopped < 8 + 5
+        assert ended(mate)
+        assert 'event="a process stands still"' in daemon.log
+        assert 'event="a process died"' in daemon.log
+        assert sum(server.counts[f"/slow/{number}"] - 1 for number in range(700)) <= 128
+        assert 'event="standing still"' not in daemon.log
+        assert daemon.stop() == 0
+
+
+def test_what_mates_did_is_counted_as_if_the_house_had_done_it(tmp_path: Path) -> None:
+    with CountingServer() as server, Served(tmp_path, more=TWO) as daemon:
+        mate = with_a_mate(daemon, server)
+        daemon.drop("orders", *({"url": server.url(f"/slow/{number}?ms=100")} for number in range(300)))
+        said = wait_until(lambda: [one for one in processes(daemon) if one["jobs"]], "jobs that the mate has")
+        assert {one["number"] for one in said} <= {1, 2}
+        assert mate in {one["pid"] for one in processes(daemon)}
+        daemon.drop("missing", *[{"url": server.url("/unknown/here")}] * 60)
+        daemon.batch("orders")
+        daemon.batch("missing")
+        api = server.url("").rstrip("/")
+        wanted = {
+            f'inboxd_answers_total{{api="{api}",status="done"}} 340.0',
+            f'inboxd_answers_total{{api="{api}",status="failed"}} 60.0',
+            f'inboxd_attempts_total{{api="{api}",outcome="ok"}} 340.0',
+            f'inboxd_attempts_total{{api="{api}",outcome="client"}} 60.0',
+            'inboxd_process_jobs{process="1"} 0.0',
+            'inboxd_process_jobs{process="2"} 0.0',
+        }
+        assert wanted <= set(daemon.ask("GET", "/metrics").body.decode().splitlines())
+        assert daemon.stop() == 0
+
+
+def processes(daemon: Daemon) -> list[Any]:
+    """Return what `status` says of further processes."""
+    told = json.loads((daemon.spool / "state/status.json").read_bytes())["processes"]
+    assert isinstance(told, list)
+    return told
+
+
 def test_mates_end_with_the_house_and_their_lines_are_begun_again(tmp_path: Path) -> None:
     with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
         mate = with_a_mate(daemon, server)
@@ -175,6 +231,25 @@ def test_a_stop_in_the_middle_lets_calls_end_and_goes_on_later(tmp_path: Path) -
         daemon.start()
         assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 700
         assert max(server.counts[f"/ok/{number}"] for number in range(700)) == 1
+        assert daemon.stop() == 0
+
+
+def test_a_batch_is_held_whoever_makes_its_calls_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+    with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
+        with_a_mate(daemon, server)
+        daemon.drop("orders", *({"url": server.url(f"/slow/{number}?ms=200")} for number in range(300)))
+        wait_until(lambda: len(calls(server, "/slow/")) > 100, "some calls")
+        assert inboxd("hold", "orders", cwd=tmp_path).returncode == 0
+        (held,) = daemon.files("hold")
+        called = len(calls(server, "/slow/"))
+        assert called < 300
+        daemon.kill()
+        daemon.start()
+        assert inboxd("release", "orders", cwd=tmp_path).returncode == 0
+        assert [answer["status"] for answer in daemon.batch("orders")] == ["done"] * 300
+        # Not one of those that were answered, or on their way, was called again; nor any while it was held.
+        assert max(server.counts[f"/slow/{number}"] for number in range(300)) == 1
+        assert held not in daemon.files("hold")
         assert daemon.stop() == 0
 
 

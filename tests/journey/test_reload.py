@@ -45,10 +45,36 @@ def test_a_bad_config_is_refused_with_its_reason_and_the_old_one_stays(tmp_path:
 
 def test_what_cannot_change_at_run_time_is_said_to_need_a_restart(tmp_path: Path) -> None:
     with CountingServer() as server, Daemon(tmp_path) as daemon:
-        rewrite(daemon, f"threads = 3\n{config_of(server, '5/s')}")
+        rewrite(daemon, f"window = 30\n{config_of(server, '5/s')}")
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: "event=reloaded" in daemon.log, "the reload")
-        assert "needs_restart=threads" in daemon.log
+        assert "needs_restart=window" in daemon.log
+
+
+def threads(daemon: Daemon) -> int:
+    return len(list(Path(f"/proc/{daemon.pid}/task").iterdir()))
+
+
+def test_threads_come_and_go_while_calls_go_on(tmp_path: Path) -> None:
+    """Up: what waited is called at once. Down: the calls under way end. Nothing is called twice."""
+    with CountingServer() as server, Daemon(tmp_path, "threads = 1\n") as daemon:
+        daemon.drop("many", *({"url": server.url("/slow?ms=2000"), "timeout": "60s"} for _ in range(12)))
+        server.wait_for(1)
+        few = threads(daemon)
+        rewrite(daemon, "threads = 12\n")
+        daemon.signal(signal.SIGHUP)
+        server.wait_for(12)
+        wait_until(lambda: threads(daemon) == few + 14, "all new threads")
+        rewrite(daemon, "threads = 3\n")
+        daemon.signal(signal.SIGHUP)
+        assert [answer["status"] for answer in daemon.batch("many")] == ["done"] * 12
+        wait_until(lambda: daemon.log.count("event=reloaded") == 2, "both reloads")
+        wait_until(lambda: threads(daemon) == few + 2, "the end of threads that are too many")
+        assert "needs_restart" not in daemon.log
+        daemon.drop("more", *({"url": server.url("/ok")} for _ in range(50)))
+        assert len(daemon.batch("more")) == 50
+        assert len(server.requests) == 12 + 50
+        assert daemon.stop() == 0
 
 
 def test_signals_make_the_log_tell_more_and_less(tmp_path: Path) -> None:

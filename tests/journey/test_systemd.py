@@ -93,6 +93,94 @@ def test_a_reload_takes_up_what_the_config_says_now_and_a_bad_one_is_refused(ser
     assert served.pid == pid
 
 
+def test_a_job_is_followed_through_the_journal_by_its_name_to_its_end(served: Box) -> None:
+    served.drop("followed", {"id": "f-1", "url": served.server.url("/flaky/followed?times=1&status=503")})
+    told = served.run("inboxd", "follow", "followed", "--config", "/etc/inboxd/inboxd.toml").stdout.splitlines()
+    assert [line.split()[1] for line in told] == [
+        "event=claimed",
+        "event=attempt",
+        "event=attempt",
+        "event=answered",
+    ]
+    assert all("id=f-1" in line for line in told)
+
+
+def test_signals_make_the_journal_tell_more_and_less(served: Box) -> None:
+    names = (f"told-{number}" for number in range(1000))
+
+    def tells_attempts() -> bool:
+        name = next(names)
+        served.drop(name, {"id": name, "url": served.server.url("/ok")})
+        served.answer(name)
+        wait_until(lambda: served.journal(f"INBOXD_ID={name}", "INBOXD_EVENT=answered"), "the last line")
+        return bool(served.journal(f"INBOXD_ID={name}", "INBOXD_EVENT=attempt"))
+
+    assert not tells_attempts()
+    served.systemctl("kill", "--signal=USR1", "inboxd")
+    wait_until(tells_attempts, "more lines")
+    served.systemctl("kill", "--signal=USR2", "inboxd")
+    wait_until(lambda: not tells_attempts(), "fewer lines")
+
+
+def test_the_gateways_socket_starts_the_daemon_and_refuses_nobody_while_it_restarts(served: Box) -> None:
+    config = served.root / "etc/inboxd/inboxd.toml"
+    before = config.read_text()
+    served.systemctl("stop", "inboxd")
+    try:
+        config.write_text(f"{before}[gateway]\nenabled = true\nprivate = true\n")
+        served.systemctl("start", "inboxd-gateway.socket")
+        assert served.show("ActiveState") == "inactive"
+        status, job = served.ask("POST", "/jobs", {"url": served.server.url("/ok")})
+        assert (status, served.show("ActiveState")) == (202, "active")
+        wait_until(lambda: served.ask("GET", f"/jobs/{job['id']}")[1].get("state") == "done")
+        pid = served.pid
+        served.systemctl("restart", "--no-block", "inboxd")
+        while served.pid == pid:
+            assert served.ask("GET", f"/jobs/{job['id']}")[0] == 200
+        assert served.ask("GET", f"/jobs/{job['id']}")[0] == 200
+    finally:
+        config.write_text(before)
+        served.systemctl("stop", "inboxd-gateway.socket", "inboxd")
+
+
+def test_a_second_daemon_has_a_spool_and_a_config_of_its_own(served: Box) -> None:
+    other = "var/lib/inboxd-other"
+    there = served.server.url("")
+    served.write("etc/inboxd/other.toml", f'min_free = 0\n[api.there]\nbase_url = "{there}"\n').chmod(0o644)
+    served.systemctl("start", "inboxd@other")
+    served.write("run/to-other.json", json.dumps({"url": served.server.url("/ok")}))
+    served.run("inboxd", "drop", "/run/to-other.json", "--spool", f"/{other}")
+    assert served.answer("to-other", other)["api"] == "there"
+    assert not (served.root / STATE / "outbox/to-other.json").exists()
+    served.systemctl("stop", "inboxd@other")
+    assert served.show("ActiveState") == "active"
+
+
+def test_somebody_has_a_daemon_of_his_own(box: Box) -> None:
+    """The user's manager is started as login would, without what only login needs."""
+    manager = """[Service]
+Type=notify
+User=alice
+Delegate=yes
+RuntimeDirectory=alice
+Environment=HOME=/home/alice XDG_RUNTIME_DIR=/run/alice
+ExecStart=/lib/systemd/systemd --user
+"""
+    box.write("etc/systemd/system/manager.service", manager)
+    box.run("install", "-d", "-o", "alice", "-m", "700", "/home/alice")
+    mine = ("env", "HOME=/home/alice", "XDG_RUNTIME_DIR=/run/alice")
+    box.run(*mine, "inboxd", "install-units", "--user", user="alice")
+    box.systemctl("daemon-reload")
+    box.systemctl("start", "manager")
+    box.run(*mine, "systemctl", "--user", "start", "inboxd", user="alice")
+    box.write("run/of-alice.json", json.dumps({"url": box.server.url("/ok")})).chmod(0o644)
+    box.run(*mine, "inboxd", "drop", "/run/of-alice.json", "--spool", "/home/alice/inboxd", user="alice")
+    assert box.answer("of-alice", "home/alice/inboxd")["status"] == "done"
+    assert box.run("ls", "/home/alice/inboxd", user="mallory", check=False).returncode != 0
+    box.run(*mine, "systemctl", "--user", "stop", "inboxd", user="alice")
+    box.systemctl("stop", "manager")
+
+
 def test_a_worker_that_hangs_brings_a_restart_and_nothing_is_lost(served: Box) -> None:
     pid, restarts = served.pid, int(served.show("NRestarts"))
     calm = in_poll(pid)
