@@ -33,6 +33,8 @@ log = logging.getLogger("inboxd.crew")
 TOGETHER = 32
 # What one mate may have in hand: so many jobs, and so many bytes of them that a message never waits for the socket.
 MOST_JOBS = 4 * TOGETHER
+# The same with many threads: for each of these, so that half of it, which one owner may hold, keeps all of them busy.
+MOST_A_THREAD = 4
 MOST_BYTES = 64 * 1024
 # Mates are quick while so many answers come within so many seconds.
 MANY, SOON = 32, 0.1
@@ -60,10 +62,11 @@ class Owner(Protocol):
 
 
 class Mate:
-    """One further process, as the house sees it."""
+    """One further process of so many `threads`, as the house sees it."""
 
-    def __init__(self, number: int, process: subprocess.Popen[bytes], link: Connection) -> None:
+    def __init__(self, number: int, process: subprocess.Popen[bytes], link: Connection, threads: int) -> None:
         self.number = number
+        self.most = max(MOST_JOBS, MOST_A_THREAD * threads)
         self.process = process
         self.link = link
         self.there = False
@@ -87,7 +90,7 @@ class Mate:
         """Say how many more jobs of an owner it may get, who may hold as much of it as is left free."""
         if not self.there or self.leaving or self.bytes >= MOST_BYTES:
             return 0
-        return max(0, (MOST_JOBS - len(self.in_hand) - self.held[id(owner)] + 1) // 2)
+        return max(0, (self.most - len(self.in_hand) - self.held[id(owner)] + 1) // 2)
 
 
 class Crew:
@@ -219,7 +222,7 @@ class Crew:
             process = subprocess.Popen(  # noqa: S603  # our own interpreter and code
                 [sys.executable, "-c", boot], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
-        mate = Mate(number, process, Connection(ours.detach()))
+        mate = Mate(number, process, Connection(ours.detach()), self._threads)
         mate.silent_since = self._clock.mono() + STARTING
         mate.link.send((number, self._config, self._threads, self._inflight.page(number).path, self._watchdog))
         self._mates[number] = mate

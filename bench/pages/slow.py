@@ -4,7 +4,7 @@ from bench import sides
 from bench.field import Field
 from bench.kit import Missing
 from bench.report import Bar, Page
-from bench.side import Inboxd
+from bench.side import WHOLE_MACHINE, Inboxd
 from bench.work import gets
 
 PLACE = 9
@@ -17,7 +17,7 @@ def measure(field: Field) -> Page:
     if field.server.no_slow:
         raise Missing(f"nginx cannot be slow: {field.server.no_slow}")
     work = gets(field.server, field.size(int(IDEAL * 5)), "slow")
-    ours = Inboxd("batch", {"threads": FLIGHT})
+    ours = Inboxd("batch", {"threads": FLIGHT, **WHOLE_MACHINE})
     found = field.in_turn([ours], work)
     ratio = found[ours.name].rate / IDEAL if ours.name in found else 0.0
     return Page(

@@ -15,7 +15,7 @@ class Somebody:
 
 
 def mate() -> Mate:
-    one = Mate(1, None, None)  # type: ignore[arg-type]  # nobody speaks to it
+    one = Mate(1, None, None, threads=8)  # type: ignore[arg-type]  # nobody speaks to it
     one.there = True
     return one
 
