@@ -17,7 +17,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from inboxd.daemon.crew import LONGEST
+from inboxd.daemon.crew import LONGEST, SOON
 from inboxd.daemon.growing import whole_at
 from inboxd.daemon.lines import Line
 from inboxd.daemon.names import Claim
@@ -78,8 +78,7 @@ class Batch:
 
     def turn(self, now: float, most: int) -> float:
         """Set up to `most` lines to work; gives when to come again: `now` for at once, inf for when there is room."""
-        while self._returned:
-            self._wait(*self._returned.popleft())
+        self._take_in_returned()
         for _ in range(most):
             if self._in_hand is None and (again := self._share_out(now)) is not None:
                 return again
@@ -113,7 +112,7 @@ class Batch:
             if len(jobs) < room:
                 return None
         # What this process called until they have room, it would take from what it has to do for them.
-        return inf if crew.quick else None
+        return now + SOON if crew.quick else None
 
     def came_back(self, line: Line, back: Back) -> None:
         """Take back a line that another process was given."""
@@ -127,6 +126,10 @@ class Batch:
         self._helped += len(answers)
         self._made.extend(ready for _, ready in answers)
         self._worker.outbox.put(self)
+
+    def _take_in_returned(self) -> None:
+        while self._returned:
+            self._wait(*self._returned.popleft())
 
     def _wait(self, line: Line, due: float) -> None:
         line.data = b""
@@ -302,8 +305,7 @@ class Batch:
     @property
     def rests(self) -> bool:
         """Tell whether no line is under way and something is left to do; on the intake's thread, between two turns."""
-        while self._returned:
-            self._wait(*self._returned.popleft())
+        self._take_in_returned()
         put_off = len(self._waiting) + (self._in_hand is not None)
         return self._begun - put_off == self._ended and not (self._at_end and not put_off)
 

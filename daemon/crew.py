@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import subprocess
-import sys
 import threading
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from math import inf
-from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.inflight import Inflight
+from inboxd.daemon.link import Link, Owner, started
 from inboxd.daemon.pulse import patience
 from inboxd.daemon.ready import Asked, Back, Done, PutDown, Ready, Recall, Rest, Stop, Work
 from inboxd.jobs.clock import Clock
@@ -31,11 +28,6 @@ log = logging.getLogger("inboxd.crew")
 
 # Jobs in one message: enough that the message costs nothing, few enough that several mates get some.
 TOGETHER = 32
-# What one mate may have in hand: so many jobs, and so many bytes of them that a message never waits for the socket.
-MOST_JOBS = 4 * TOGETHER
-# The same with many threads: for each of these, so that half of it, which one owner may hold, keeps all of them busy.
-MOST_A_THREAD = 4
-MOST_BYTES = 64 * 1024
 # Mates are quick while so many answers come within so many seconds.
 MANY, SOON = 32, 0.1
 # A mate that has died is replaced so many seconds later.
@@ -48,49 +40,6 @@ STARTING = 30.0
 HELD_UP = 5.0
 # A longer job is not given to another process.
 LONGEST = 16 * 1024
-_BOOT = "import sys; sys.path[:] = {path!r}; from inboxd.daemon.mate import main; main({fd})"
-
-
-class Owner(Protocol):
-    """Whoever gives jobs to the crew. `thing` is what it gave with a job, to know it again."""
-
-    def came(self, answers: list[tuple[Any, Ready]]) -> None:
-        """Take answers."""
-
-    def came_back(self, thing: Any, back: Back) -> None:
-        """Take a job back that got none; other processes are not to be asked again."""
-
-
-class Mate:
-    """One further process of so many `threads`, as the house sees it."""
-
-    def __init__(self, number: int, process: subprocess.Popen[bytes], link: Connection, threads: int) -> None:
-        self.number = number
-        self.most = max(MOST_JOBS, MOST_A_THREAD * threads)
-        self.process = process
-        self.link = link
-        self.there = False
-        self.leaving = False
-        # By token: whose it is, what it is to its owner, the job; and how many are whose.
-        self.in_hand: dict[str, tuple[Owner, Any, Asked]] = {}
-        # Those of them that were asked back, until it is known whether they come.
-        self.recalled: dict[str, Future[bool]] = {}
-        self.held: Counter[int] = Counter()
-        self.bytes = 0
-        # Since when its next word is waited for (monotonic); inf while one is being taken in.
-        self.silent_since = inf
-        self._sending = threading.Lock()
-
-    def tell(self, message: Work | Rest | PutDown | Recall | Stop) -> None:
-        """Send it a message. One that is dying is noticed by its reader, who takes back all that it had in hand."""
-        with self._sending, contextlib.suppress(OSError):
-            self.link.send(message)
-
-    def room(self, owner: Owner) -> int:
-        """Say how many more jobs of an owner it may get, who may hold as much of it as is left free."""
-        if not self.there or self.leaving or self.bytes >= MOST_BYTES:
-            return 0
-        return max(0, (self.most - len(self.in_hand) - self.held[id(owner)] + 1) // 2)
 
 
 class Crew:
@@ -126,7 +75,7 @@ class Crew:
         # Whose counts are to be counted up; and whether all lines are the house's own to call for now.
         self.tallies = Tallies()
         self.idle = False
-        self._mates: dict[int, Mate] = {}
+        self._mates: dict[int, Link] = {}
         self._readers: list[threading.Thread] = []
         # One lock for who has what: jobs are handed out by the intake and come back on the readers' threads.
         self._lock = threading.Lock()
@@ -155,9 +104,7 @@ class Crew:
             mate = max(self._mates.values(), key=lambda one: one.room(owner), default=None)
             if mate is not None:
                 for thing, asked in jobs:
-                    mate.in_hand[asked.token] = (owner, thing, asked)
-                    mate.held[id(owner)] += 1
-                    mate.bytes += len(asked.data)
+                    mate.put(owner, thing, asked)
         if mate is None:
             self._take_back([(owner, thing, asked) for thing, asked in jobs])
         else:
@@ -190,7 +137,7 @@ class Crew:
                 mate.tell(PutDown(token, wait))
 
     @property
-    def mates(self) -> list[Mate]:
+    def mates(self) -> list[Link]:
         """The mates that there are."""
         return list(self._mates.values())
 
@@ -216,25 +163,19 @@ class Crew:
                     log.error("cannot start a process", extra={"fields": {"error": error.strerror}})
 
     def _start(self, number: int) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            boot = _BOOT.format(path=sys.path, fd=theirs.fileno())
-            process = subprocess.Popen(  # noqa: S603  # our own interpreter and code
-                [sys.executable, "-c", boot], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
-        mate = Mate(number, process, Connection(ours.detach()), self._threads)
+        mate = started(number, self._threads)
         mate.silent_since = self._clock.mono() + STARTING
-        mate.link.send((number, self._config, self._threads, self._inflight.page(number).path, self._watchdog))
+        mate.connection.send((number, self._config, self._threads, self._inflight.page(number).path, self._watchdog))
         self._mates[number] = mate
         reader = threading.Thread(target=self._read, args=(mate,), name=f"mate-{number}", daemon=True)
         self._readers.append(reader)
         reader.start()
 
-    def _read(self, mate: Mate) -> None:
+    def _read(self, mate: Link) -> None:
         """Take what one mate has to say, until it is gone."""
         try:
             while True:
-                done = mate.link.recv()
+                done = mate.connection.recv()
                 # Taking it in may last as long as the disk is busy, which is not the mate's fault.
                 mate.silent_since = inf
                 self._take(mate, done)
@@ -249,7 +190,7 @@ class Crew:
             # Nobody hands out to it from here on.
             self._mates.pop(mate.number, None)
             left = list(mate.in_hand.values())
-        mate.link.close()
+        mate.connection.close()
         if not (self._stopping or mate.leaving) or status:
             log.error("a process died", extra={"fields": {"mate": mate.number, "status": status, "jobs": len(left)}})
             self._inflight.noted(self._inflight.page(mate.number).left_behind(), self._clock.wall())
@@ -258,7 +199,7 @@ class Crew:
             self._tell_recalled(mate, token, came=True)
         self._wake()
 
-    def _take(self, mate: Mate, done: Done) -> None:
+    def _take(self, mate: Link, done: Done) -> None:
         if not mate.there:
             mate.there = True
             log.info("a process helps", extra={"fields": {"mate": mate.number, "pid": mate.process.pid}})
@@ -277,20 +218,22 @@ class Crew:
         self._note_pace(len(done.ready))
         came: dict[int, tuple[Owner, list[tuple[Any, Ready]]]] = {}
         for ready in done.ready:
-            owner, thing = self._off(mate, ready.token)
+            with self._lock:
+                owner, thing = mate.off(ready.token)
             came.setdefault(id(owner), (owner, []))[1].append((thing, ready))
             self._tell_recalled(mate, ready.token, came=False)
         for owner, answers in came.values():
             owner.came(answers)
         for back in done.back:
-            owner, thing = self._off(mate, back.token)
+            with self._lock:
+                owner, thing = mate.off(back.token)
             owner.came_back(thing, back)
             self._tell_recalled(mate, back.token, came=True)
         for token in done.kept:
             self._tell_recalled(mate, token, came=False)
         self._wake()
 
-    def _tell_recalled(self, mate: Mate, token: str, *, came: bool) -> None:
+    def _tell_recalled(self, mate: Link, token: str, *, came: bool) -> None:
         with self._lock:
             asked = mate.recalled.pop(token, None)
         if asked is not None:
@@ -300,17 +243,6 @@ class Crew:
         self._answers += answers
         if self._answers >= MANY:
             self._answers, self._many_at = 0, self._clock.mono()
-
-    def _off(self, mate: Mate, token: str) -> tuple[Owner, Any]:
-        """Take a job off what a mate has in hand."""
-        with self._lock:
-            owner, thing, asked = mate.in_hand.pop(token)
-            mate.held[id(owner)] -= 1
-            if not mate.held[id(owner)]:
-                # Another owner may come to lie at the same place.
-                del mate.held[id(owner)]
-            mate.bytes -= len(asked.data)
-        return owner, thing
 
     def turn(self, now: float) -> None:
         """See at `now` (monotonic) whether all mates speak, as they do while they move, and kill those that do not."""

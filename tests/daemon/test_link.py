@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from inboxd.daemon.crew import MOST_JOBS, Mate
+from inboxd.daemon.link import MOST_JOBS, Link
 from inboxd.daemon.ready import Asked, Back, Ready
 
 
@@ -14,19 +14,18 @@ class Somebody:
         """Take a job back."""
 
 
-def mate() -> Mate:
-    one = Mate(1, None, None, threads=8)  # type: ignore[arg-type]  # nobody speaks to it
+def mate() -> Link:
+    one = Link(1, None, None, threads=8)  # type: ignore[arg-type]  # nobody speaks to it
     one.there = True
     return one
 
 
-def fill(one: Mate, owner: Somebody) -> int:
+def fill(one: Link, owner: Somebody) -> int:
     """Give it jobs of an owner until there is no room for them; returns how many."""
     count = 0
     while one.room(owner):
         token = f"{id(owner)}:{count}"
-        one.in_hand[token] = (owner, None, Asked(token, "a", None, b"", [], 0))
-        one.held[id(owner)] += 1
+        one.put(owner, None, Asked(token, "a", None, b"", [], 0))
         count += 1
     return count
 
@@ -35,6 +34,20 @@ def test_who_comes_first_leaves_half_to_the_others() -> None:
     one = mate()
     owners = [Somebody() for _ in range(4)]
     assert [fill(one, owner) for owner in owners] == [MOST_JOBS // 2, MOST_JOBS // 4, MOST_JOBS // 8, MOST_JOBS // 16]
+
+
+def test_a_job_that_ended_makes_room_for_its_owner_again() -> None:
+    one, owner = mate(), Somebody()
+    fill(one, owner)
+    for token in list(one.in_hand):
+        assert one.off(token) == (owner, None)
+    assert fill(one, owner) == MOST_JOBS // 2
+
+
+def test_one_with_many_threads_may_hold_enough_to_keep_them_busy() -> None:
+    one = Link(1, None, None, threads=200)  # type: ignore[arg-type]  # nobody speaks to it
+    one.there = True
+    assert fill(one, Somebody()) == 400
 
 
 def test_one_that_leaves_or_is_not_there_yet_gets_nothing() -> None:
