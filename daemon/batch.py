@@ -67,6 +67,8 @@ class Batch:
         # Whether lines are only for this process: the other ones gave most of them back.
         self._ours = False
         self._helped = 0
+        # Answers that this turn had at hand, which the outbox is told of together: each word to it is a wake-up.
+        self._untold = 0
         # The answering side: made here or by another process, appended, and how many of those begun have ended.
         self._made: deque[Answer | Ready] = deque()
         self._appended: list[Answer | Ready] = []
@@ -78,6 +80,14 @@ class Batch:
 
     def turn(self, now: float, most: int) -> float:
         """Set up to `most` lines to work; gives when to come again: `now` for at once, inf for when there is room."""
+        try:
+            return self._work_on(now, most)
+        finally:
+            if self._untold:
+                self._worker.outbox.put(self, self._untold)
+                self._untold = 0
+
+    def _work_on(self, now: float, most: int) -> float:
         self._take_in_returned()
         for _ in range(most):
             if self._in_hand is None and (again := self._share_out(now)) is not None:
@@ -159,7 +169,7 @@ class Batch:
                 return whole
             self._at_end = True
             # The last answer may be in already; somebody has to look.
-            self._worker.outbox.put(self)
+            self._untold += 1
         return self._waiting[0][0] if self._waiting else inf
 
     def _whole_at(self, now: float) -> float:
@@ -180,16 +190,16 @@ class Batch:
             return
         except (Invalid, Unfit) as error:
             fault = Invalid(str(error))
-            self._answer(line, self._worker.ended(token, "rejected", fault, time_of(self.claim.token), now))
+            self._had_at_hand(line, self._worker.ended(token, "rejected", fault, time_of(self.claim.token), now))
             return
         errand = self._worker.errand(self.claim, job, token, line.attempts, line.tried, self.share)
         ended = self._worker.ended_before(errand, now)
-        if ended is not None:
-            self._answer(line, ended)
-            return
-        future = self._worker.client.submit(job, errand)
+        outcome = self._worker.client.begin(job, errand) if ended is None else ended
         line.data = b""
-        self._follow(line, future)
+        if isinstance(outcome, Answer):
+            self._had_at_hand(line, outcome)
+        else:
+            self._follow(line, outcome)
 
     def _parse(self, line: Line) -> Job:
         if line.trouble is not None:
@@ -214,11 +224,18 @@ class Batch:
         self._worker.wake()
 
     def _answer(self, line: Line, answer: Answer) -> None:
+        self._make(line, answer)
+        self._worker.outbox.put(self)
+
+    def _had_at_hand(self, line: Line, answer: Answer) -> None:
+        self._make(line, answer)
+        self._untold += 1
+
+    def _make(self, line: Line, answer: Answer) -> None:
         answer.name = self.claim.name
         answer.line = line.number
         self._worker.count(answer)
         self._made.append(answer)
-        self._worker.outbox.put(self)
 
     def stage(self) -> list[str]:
         """Append the answers made so far to the checkpoint, in one write."""

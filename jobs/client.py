@@ -109,10 +109,18 @@ class ApiClient:
         Raises `LaneFull` when the window has no room and the errand does not want to wait. What is attached to the
         future runs on a worker and must not wait for room itself.
         """
+        outcome = self.begin(job, errand or Errand())
+        if isinstance(outcome, Future):
+            return outcome
+        future: Future[Answer] = Future()
+        future.set_result(outcome)
+        return future
+
+    def begin(self, job: Job | Mapping[str, Any], errand: Errand) -> Answer | Future[Answer]:
+        """Take a job as `submit` does; an answer that is known at once is given as it is."""
         if self._closed:
             raise RuntimeError("the client is closed")
-        errand, now = errand or Errand(), self.clock.wall()
-        future: Future[Answer] = Future()
+        now = self.clock.wall()
         request_id = errand.id or uuid7()
         try:
             parsed = job if isinstance(job, Job) else alone(parse_object(dict(job)))
@@ -120,12 +128,15 @@ class ApiClient:
             parsed, api, call = self._call_of(parsed, request_id, errand.token)
         except (Invalid, Blocked) as fault:
             why, received = Problem(fault.kind, fault.message), errand.received or now
-            future.set_result(Answer(request_id, "rejected", received=received, finished=now, error=why))
-            return future
-        task = Task.of(parsed, request_id, api, call, future, errand, now, self.clock.mono())
+            return Answer(request_id, "rejected", received=received, finished=now, error=why)
+        task = Task.of(parsed, request_id, api, call, errand, now, mono := self.clock.mono())
+        # Who waits for its time looks for a known answer then; until then nobody can follow it.
+        if parsed.cache is not None and task.due <= mono and (answer := self.caching.recall(task)) is not None:
+            return answer
         task.spacing = self.apis.spacings.get(parsed.call) if parsed.call is not None else None
+        task.future = Future()
         self._take_in(task)
-        return future
+        return task.future
 
     def _call_of(self, job: Job, request_id: str, token: str) -> tuple[Job, Api, Call | Work | Deed]:
         if job.queue is not None:
@@ -146,14 +157,9 @@ class ApiClient:
         return "do" if self._handlers.has(name) else None
 
     def _take_in(self, task: Task) -> None:
-        mono = self.clock.mono()
-        wait = min(task.due, task.expires) - mono
+        wait = min(task.due, task.expires) - self.clock.mono()
         if wait > task.errand.patience:
             task.resolve(task.postponed(wait))
-            return
-        # Who waits for its time looks for a known answer then; until then nobody can follow it.
-        if task.job.cache is not None and task.due <= mono and (answer := self.caching.recall(task)) is not None:
-            task.resolve(answer)
             return
         self.queue.admit(task, block=task.errand.block, share=task.errand.share)
         if task.cache_key is None:

@@ -83,7 +83,6 @@ class Task:
     id: str
     api: Api
     call: Call | Work | Deed
-    future: Future[Answer]
     errand: Errand
     received_wall: float
     # The record of the attempts, as it goes into the answer, and how many of them count against the job, in all rounds.
@@ -92,6 +91,8 @@ class Task:
     # When it may be served, and when it is too late.
     due: float
     expires: float
+    # For who waits; one whose answer is known at once needs none.
+    future: Future[Answer] = field(init=False)
     # For a job that asks for the cache: what came of that, its key there, and whether it calls for all that ask alike.
     cache_use: CacheUse | None = None
     cache_key: str | None = None
@@ -122,7 +123,6 @@ class Task:
         request_id: str,
         api: Api,
         call: Call | Work | Deed,
-        future: Future[Answer],
         errand: Errand,
         now: float,
         mono: float,
@@ -135,7 +135,6 @@ class Task:
             request_id,
             api,
             call,
-            future,
             errand,
             received_wall=received,
             attempts=list(errand.attempts),

@@ -119,7 +119,8 @@ class HandOutbox:
         self._spool = spool
         self.waiting: list[Settlement] = []
 
-    def put(self, settlement: Settlement) -> None:
+    def put(self, settlement: Settlement, answers: int = 1) -> None:
+        assert answers > 0
         self.waiting.append(settlement)
 
     def commit(self) -> None:
@@ -167,6 +168,9 @@ class HandClient:
         self.asked.append(asked)
         self.calls.append(job.url)
         return asked.future
+
+    def begin(self, job: Job, errand: Errand) -> Answer | Future[Answer]:
+        return self.submit(job, errand)
 
     def answer(
         self, asked: Asked, status: str = "done", body: bytes = b'{"n": 1}', *, attempts: int = 0, **headers: str

@@ -296,3 +296,23 @@ def test_a_poisoned_line_is_answered_and_the_others_go_on(desk: Desk) -> None:
     batch = desk.open(f"{GOOD}\n{GOOD}\n")
     desk.bench.crashes[f"{batch.claim.token}:1"] = [1.0, 2.0, 3.0]
     assert [answer["status"] for answer in desk.finish()] == ["failed", "done"]
+
+
+def test_the_outbox_is_told_once_of_all_answers_that_a_turn_had_at_hand(desk: Desk) -> None:
+    batch = desk.open("{}\n[]\n" * 3 + f"{GOOD}\n")
+    desk.turn(most=4)
+    assert desk.bench.outbox.waiting == [batch]
+    desk.turn(most=4)
+    assert desk.bench.outbox.waiting == [batch, batch]
+    desk.bench.outbox.commit()
+    assert not batch.finished
+    desk.answer_all()
+    assert [answer["status"] for answer in desk.answers()] == ["rejected"] * 6 + ["done"]
+
+
+def test_answers_at_hand_are_told_of_also_when_the_turn_ends_badly(desk: Desk) -> None:
+    batch = desk.open(f"{{}}\n{GOOD}\n")
+    desk.bench.client.refuse = OSError("no more open files")
+    with pytest.raises(OSError, match="no more open files"):
+        desk.turn()
+    assert desk.bench.outbox.waiting == [batch]

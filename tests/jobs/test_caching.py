@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +12,7 @@ from inboxd.cache.flight import Locks
 from inboxd.cache.store import Store
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import FakeClock
+from inboxd.jobs.result import Answer
 from inboxd.jobs.task import Errand, Postponed
 from tests.faultserver import FaultServer
 from tests.jobskit import eventually
@@ -36,6 +37,20 @@ def test_a_miss_is_called_and_a_hit_is_not(server: FaultServer, tmp_path: Path) 
     assert hit.response is not None
     assert miss.response is not None
     assert hit.response.json() == miss.response.json()
+
+
+def test_what_is_known_at_once_is_given_without_a_future(server: FaultServer, tmp_path: Path) -> None:
+    job = {"url": server.url(), "cache": "5m"}
+    with client_with(tmp_path) as client:
+        first = client.begin(job, Errand())
+        assert isinstance(first, Future)
+        first.result(20)
+        known = [client.begin(job, Errand()), client.begin({"url": "ftp://a.test"}, Errand())]
+        later = client.begin(job | {"delay": "1ms"}, Errand())
+        assert isinstance(later, Future)
+        assert later.result(20).cache == "hit"
+    assert all(isinstance(one, Answer) for one in known)
+    assert [one.result(20).status if isinstance(one, Future) else one.status for one in known] == ["done", "rejected"]
 
 
 def test_a_hundred_equal_jobs_make_one_call(server: FaultServer, tmp_path: Path) -> None:
