@@ -42,15 +42,15 @@ def test_a_miss_is_called_and_a_hit_is_not(server: FaultServer, tmp_path: Path) 
 def test_what_is_known_at_once_is_given_without_a_future(server: FaultServer, tmp_path: Path) -> None:
     job = {"url": server.url(), "cache": "5m"}
     with client_with(tmp_path) as client:
-        first = client.begin(job, Errand())
+        (first,) = client.take([(job, Errand())])
         assert isinstance(first, Future)
         first.result(20)
-        known = [client.begin(job, Errand()), client.begin({"url": "ftp://a.test"}, Errand())]
-        later = client.begin(job | {"delay": "1ms"}, Errand())
-        assert isinstance(later, Future)
-        assert later.result(20).cache == "hit"
-    assert all(isinstance(one, Answer) for one in known)
-    assert [one.result(20).status if isinstance(one, Future) else one.status for one in known] == ["done", "rejected"]
+        asked = [job, {"url": "ftp://a.test"}, job | {"delay": "1ms"}, {"url": server.url("/other"), "cache": "5m"}]
+        outcomes = list(client.take([(one, Errand()) for one in asked]))
+        known, called = outcomes[:2], outcomes[2:]
+        used = [one.result(20).cache for one in called if isinstance(one, Future)]
+    assert [one.status for one in known if isinstance(one, Answer)] == ["done", "rejected"]
+    assert used == ["hit", "miss"]
 
 
 def test_a_hundred_equal_jobs_make_one_call(server: FaultServer, tmp_path: Path) -> None:
