@@ -1,6 +1,7 @@
 """What people ask of a daemon by moving files: hold, release, cancel, pause; with one that runs, and with none."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,8 +169,12 @@ def test_a_batch_that_is_to_be_held_is_not_begun_by_the_next_daemon(tmp_path: Pa
 
 def test_a_batch_that_was_parked_before_it_could_be_held_is_held_from_there(house: House) -> None:
     parked = "many~01900000-0000-7000-8000-000000000000.jsonl"
-    Path(house.spool.deferred, parked).write_text("{}\n")
     house.spool.wish_for("hold", parked)
+    # Not due, or the intake might take it up first.
+    elsewhere = Path(house.spool.staged, parked)
+    elsewhere.write_text("{}\n")
+    os.utime(elsewhere, (2**32, 2**32))
+    elsewhere.rename(Path(house.spool.deferred, parked))
     house.turn(house.clock.wall())
     assert lies(house, "hold", parked)
     assert house.spool.wishes("hold") == []
