@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Callable, Generator
 from typing import BinaryIO
 
+from inboxd.daemon.journal import spool_field
+
 # A field of logfmt, its value in quotes or plain; what stands in quotes is passed over whole.
 _FIELD = re.compile(r'([\w.-]+)=("(?:[^"\\]|\\.)*"|\S*)')
 LAST = frozenset({"answered", "batch answered"})
@@ -87,9 +89,10 @@ def _current(path: str, file: BinaryIO) -> BinaryIO:
 JOURNAL = ["journalctl", "--follow", "--lines=all", "--output=short-iso-precise", "--quiet", "SYSLOG_IDENTIFIER=inboxd"]
 
 
-def journal() -> Generator[str, None, None]:
-    """Give the lines of the journal, those that are there and those that come. Raises OSError."""
-    with subprocess.Popen(JOURNAL, stdout=subprocess.PIPE, text=True, errors="replace") as reader:  # noqa: S603  # fixed
+def journal(spool: str) -> Generator[str, None, None]:
+    """Give the journal's lines of a spool's daemons, those that are there and those that come. Raises OSError."""
+    command = [*JOURNAL, spool_field(spool)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as reader:  # noqa: S603  # no shell
         assert reader.stdout is not None
         try:
             for line in reader.stdout:

@@ -34,7 +34,7 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
     # A watchdog ends us by SIGABRT; then standard error says where each thread stood.
     faulthandler.enable()
     try:
-        logs = start(config.log.level, config.log.format, config.log.file)
+        logs = start(config.log.level, config.log.format, config.log.file, config.spool)
     except OSError as error:
         return _refuse(f"{config.log.file}: cannot write the log: {error.strerror}")
     try:

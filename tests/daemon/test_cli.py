@@ -331,3 +331,9 @@ def test_a_job_is_followed_through_the_log_file(tmp_path: Path) -> None:
     (tmp_path / "inboxd.log").write_text("".join(f"{line}\n" for line in life))
     done = inboxd("follow", "a", cwd=tmp_path)
     assert (done.returncode, done.stdout.splitlines()) == (0, [life[0], life[2]])
+
+
+def test_where_there_is_no_spool_nothing_is_waited_for_from_the_journal(tmp_path: Path) -> None:
+    done = inboxd("follow", "a", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("inboxd: ./spool: ")

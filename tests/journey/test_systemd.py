@@ -20,6 +20,8 @@ pytestmark = [
 ]
 # Seconds. A part that stands still is noticed after half of it.
 WATCHDOG = 4
+# The spool of the daemon inboxd@other.
+OTHER = "var/lib/inboxd-other"
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def test_a_reload_takes_up_what_the_config_says_now_and_a_bad_one_is_refused(ser
 
 def test_a_job_is_followed_through_the_journal_by_its_name_to_its_end(served: Box) -> None:
     served.drop("followed", {"id": "f-1", "url": served.server.url("/flaky/followed?times=1&status=503")})
-    told = served.run("inboxd", "follow", "followed", "--config", "/etc/inboxd/inboxd.toml").stdout.splitlines()
+    told = served.run("inboxd", "follow", "followed", "--spool", f"/{STATE}").stdout.splitlines()
     assert [line.split()[1] for line in told] == [
         "event=claimed",
         "event=attempt",
@@ -148,16 +150,29 @@ def test_the_gateways_socket_starts_the_daemon_and_refuses_nobody_while_it_resta
 
 
 def test_a_second_daemon_has_a_spool_and_a_config_of_its_own(served: Box) -> None:
-    other = "var/lib/inboxd-other"
     there = served.server.url("")
     served.write("etc/inboxd/other.toml", f'min_free = 0\n[api.there]\nbase_url = "{there}"\n').chmod(0o644)
     served.systemctl("start", "inboxd@other")
     served.write("run/to-other.json", json.dumps({"url": served.server.url("/ok")}))
-    served.run("inboxd", "drop", "/run/to-other.json", "--spool", f"/{other}")
-    assert served.answer("to-other", other)["api"] == "there"
+    served.run("inboxd", "drop", "/run/to-other.json", "--spool", f"/{OTHER}")
+    assert served.answer("to-other", OTHER)["api"] == "there"
     assert not (served.root / STATE / "outbox/to-other.json").exists()
     served.systemctl("stop", "inboxd@other")
     assert served.show("ActiveState") == "active"
+
+
+def test_of_several_daemons_the_one_of_the_spool_is_followed(served: Box) -> None:
+    served.write("etc/inboxd/other.toml", "min_free = 0\n").chmod(0o644)
+    served.systemctl("start", "inboxd@other")
+    for spool in (STATE, OTHER):
+        served.write("run/twin.json", json.dumps({"id": f"of-{spool}", "url": served.server.url("/ok")}))
+        served.run("inboxd", "drop", "/run/twin.json", "--spool", f"/{spool}")
+        served.answer("twin", spool)
+    for spool in (STATE, OTHER):
+        told = served.run("inboxd", "follow", "twin", "--spool", f"/{spool}").stdout.splitlines()
+        assert [line.split()[1] for line in told] == ["event=claimed", "event=answered"]
+        assert all(f"id=of-{spool}" in line for line in told)
+    served.systemctl("stop", "inboxd@other")
 
 
 def test_somebody_has_a_daemon_of_his_own(box: Box) -> None:
