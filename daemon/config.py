@@ -129,6 +129,17 @@ class Config(BaseModel):
         """The named APIs, each completed from `[defaults]`."""
         return [_completed(api, self.defaults) for api in self.api.values()]
 
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The rules of calls, as `ApiClient.change` takes them: APIs, what holds for all others, who may be called."""
+        others = self.defaults.model_dump(exclude_unset=True)
+        return {"apis": self.apis, "allow": self.allow, "private": self.private, **others}
+
+    @property
+    def client_settings(self) -> dict[str, Any]:
+        """What each `ApiClient` is made with that makes our calls, in whichever process."""
+        return {"secrets": self.secrets, "max_body": self.max_body, "inline": self.inline, **self.rules}
+
     def missing_secrets(self) -> list[str]:
         """Say of each secret that is referred to and cannot be had now, where it was looked for."""
         apis = [api.model_dump(include=_WITH_SECRETS) for api in self.api.values()]
