@@ -106,6 +106,7 @@ class Field:
         return sample
 
     def scratch(self) -> "Scratch":
+        """Return a folder for one run."""
         return Scratch(self.folder / "run")
 
 

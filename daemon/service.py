@@ -90,6 +90,7 @@ def _pause() -> Callable[[float], None]:
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
 
     def pause(seconds: float) -> None:
+        """Wait so many seconds, or until the next signal."""
         if select.select([woken], [], [], seconds)[0]:
             os.read(woken, 4096)
 

@@ -176,9 +176,8 @@ def test_of_several_daemons_the_one_of_the_spool_is_followed(served: Box) -> Non
     served.systemctl("stop", "inboxd@other")
 
 
-def test_somebody_has_a_daemon_of_his_own(box: Box) -> None:
-    """The user's manager is started as login would, without what only login needs."""
-    manager = """[Service]
+# A user's manager, started as login would, without what only login needs.
+MANAGER = """[Service]
 Type=notify
 User=alice
 Delegate=yes
@@ -186,7 +185,10 @@ RuntimeDirectory=alice
 Environment=HOME=/home/alice XDG_RUNTIME_DIR=/run/alice
 ExecStart=/lib/systemd/systemd --user
 """
-    box.write("etc/systemd/system/manager.service", manager)
+
+
+def test_somebody_has_a_daemon_of_his_own(box: Box) -> None:
+    box.write("etc/systemd/system/manager.service", MANAGER)
     box.run("install", "-d", "-o", "alice", "-m", "700", "/home/alice")
     mine = ("env", "HOME=/home/alice", "XDG_RUNTIME_DIR=/run/alice")
     config = '[handlers.dedent]\nuse = "textwrap:dedent"\nprocess = true\n'
