@@ -65,7 +65,10 @@ def follow(job: str, config: str | None, spool: str | None) -> None:
                 return
     except OSError as error:
         if file is None:
-            fail("the log goes to standard error; say [log] file in the config, or run the daemon under systemd")
+            fail(
+                "the journal has no line of this spool's daemon that you may read; say [log] file in the config,"
+                " or run the daemon under systemd (and be root, or of the group systemd-journal)"
+            )
         fail(f"{error.filename}: cannot be read: {error.strerror}")
     except KeyboardInterrupt:
         return

@@ -86,12 +86,18 @@ def _current(path: str, file: BinaryIO) -> BinaryIO:
 
 
 # All of the daemon's lines: which are about a job that is known by name, only the first of them tells.
-JOURNAL = ["journalctl", "--follow", "--lines=all", "--output=short-iso-precise", "--quiet", "SYSLOG_IDENTIFIER=inboxd"]
+JOURNAL = ["journalctl", "--output=short-iso-precise", "--quiet", "SYSLOG_IDENTIFIER=inboxd"]
 
 
 def journal(spool: str) -> Generator[str, None, None]:
-    """Give the journal's lines of a spool's daemons, those that are there and those that come. Raises OSError."""
-    command = [*JOURNAL, spool_field(spool)]
+    """Give the journal's lines of a spool's daemons, those that are there and those that come.
+
+    Raises OSError, also when there is none yet: each daemon writes some at its start, so none would come.
+    """
+    ours = [*JOURNAL, spool_field(spool)]
+    if not subprocess.run([*ours, "--lines=1"], capture_output=True, check=False).stdout:  # noqa: S603  # no shell
+        raise FileNotFoundError("the journal has no line of this spool's daemon")
+    command = [*ours, "--follow", "--lines=all"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as reader:  # noqa: S603  # no shell
         assert reader.stdout is not None
         try:

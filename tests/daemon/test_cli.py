@@ -333,7 +333,11 @@ def test_a_job_is_followed_through_the_log_file(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.splitlines()) == (0, [life[0], life[2]])
 
 
-def test_where_there_is_no_spool_nothing_is_waited_for_from_the_journal(tmp_path: Path) -> None:
-    done = inboxd("follow", "a", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("inboxd: ./spool: ")
+def test_lines_that_will_never_come_from_the_journal_are_not_waited_for(tmp_path: Path) -> None:
+    nowhere = inboxd("follow", "a", cwd=tmp_path)
+    assert (nowhere.returncode, nowhere.stdout) == (1, "")
+    assert nowhere.stderr.startswith("inboxd: ./spool: ")
+    made_spool(tmp_path)
+    silent = inboxd("follow", "a", cwd=tmp_path)
+    assert (silent.returncode, silent.stdout) == (1, "")
+    assert silent.stderr.startswith("inboxd: the journal has no line of this spool's daemon")
