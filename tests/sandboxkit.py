@@ -1,5 +1,7 @@
 """What is tried within the sandbox of a unit, by a unit that is the same but for what it runs."""
 
+from tests.boxkit import PYTHON
+
 # What nobody may do in the sandbox of the system's daemon; of the last ones, nobody in that of a user's own.
 OF_ROOT = (
     "open('/etc/x', 'w')",
@@ -38,5 +40,7 @@ def instead(unit: str, script: str, output: str) -> str:
     own = ("ExecStart=", "ExecReload=", "Restart=", "WatchdogSec=", "WorkingDirectory=")
     lines = [line for line in unit.replace("Type=notify", "Type=oneshot").splitlines() if not line.startswith(own)]
     at = lines.index("[Service]") + 1
-    lines[at:at] = [f"ExecStart=/opt/python/bin/python3 {script}", f"StandardOutput={output}"]
+    # With the libpython that belongs to this interpreter.
+    environment = f"Environment=LD_LIBRARY_PATH={PYTHON}/lib"
+    lines[at:at] = [f"ExecStart={PYTHON}/bin/python3 {script}", environment, f"StandardOutput={output}"]
     return "\n".join(lines)
