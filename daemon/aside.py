@@ -112,6 +112,8 @@ class Aside:
         if found:
             files = ", ".join(f"{place.folder}/{place.filename}" for place in found)
             raise AsideError(f"{want}: there are {len(found)} jobs of that name; name one by its file or id: {files}")
+        if self._spool.is_answered(want):
+            raise AsideError(f"{want}: it is answered already; `inboxd why {want}` says how it went")
         raise AsideError(f"{want}: no such job in {'/, '.join(folders)}/{nearest(self._spool, want, folders)}")
 
     def _put_down(self, place: Place) -> Place:

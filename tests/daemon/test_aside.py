@@ -308,6 +308,14 @@ def test_a_slip_of_the_pen_is_told_with_the_nearest_name(spool: Spool) -> None:
         Aside(spool).cancel("ordr-17")
 
 
+def test_of_a_job_that_is_answered_no_other_is_guessed(spool: Spool) -> None:
+    Path(spool.inbox, "order-18.json").touch()
+    Path(spool.outbox, "order-17.json").touch()
+    for ask in (Aside(spool).cancel, Aside(spool).hold):
+        with pytest.raises(AsideError, match="order-17: it is answered already"):
+            ask("order-17")
+
+
 def test_a_wish_that_names_nothing_is_removed(house: House) -> None:
     for kind in ("cancel", "hold", "put-down"):
         house.spool.wish_for(kind, "nobody~01900000-0000-7000-8000-000000000000.json")
