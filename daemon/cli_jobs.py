@@ -213,6 +213,3 @@ def resume(switch: Switch, want: str) -> dict[str, Any]:
     """
     api, was = switch.resume(want)
     return {"name": api, "paused": False, "said": f"{api}: {'goes on' if was else 'was not paused'}"}
-
-
-JOBS = (why, hold, release, cancel, retry, pause, resume)
