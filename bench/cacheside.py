@@ -21,13 +21,21 @@ BODY = '{"item": %d, "text": "' + "Please leave the parcel with the neighbour. "
 class Side(Protocol):
     """A cache with its own way to call."""
 
-    def put(self, number: int, body: str) -> None: ...
+    def put(self, number: int, body: str) -> None:
+        """Store a body."""
+        ...
 
-    def get(self, number: int) -> str | None: ...
+    def get(self, number: int) -> str | None:
+        """Return a stored body."""
+        ...
 
-    def ask(self, url: str) -> str: ...
+    def ask(self, url: str) -> str:
+        """Return the body of a URL, from the cache or by a call."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
 
 
 class Ours:
@@ -45,21 +53,25 @@ class Ours:
         self._url = url
 
     def put(self, number: int, body: str) -> None:
+        """Store a body."""
         now = time.time()
         request = {"api": "bench", "method": "GET", "url": f"{self._url}/{number}"}
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         assert self._store.put(self._keys[number], self._entry(now, now + 3600, request, 200, headers, body.encode()))
 
     def get(self, number: int) -> str | None:
+        """Return a stored body."""
         found = self._store.get(self._keys[number], time.time())
         return None if found is None else found.body.decode()
 
     def ask(self, url: str) -> str:
+        """Return the body of a URL, from the cache or by a call."""
         answer = self._client.submit({"url": url, "cache": "1s"}).result()
         assert answer.response is not None
         return answer.response.body.decode()
 
     def close(self) -> None:
+        """Let go of everything."""
         self._client.close()
 
 
@@ -77,19 +89,23 @@ class Theirs:
         self._url = url
 
     def put(self, number: int, body: str) -> None:
+        """Store a body."""
         response = type(self._real)()
         vars(response).update(vars(self._real))
         response.url, response._content = f"{self._url}/{number}", body.encode()
         self._cache.save_response(response, f"{number:016x}")
 
     def get(self, number: int) -> str | None:
+        """Return a stored body."""
         found = self._cache.get_response(f"{number:016x}")
         return None if found is None else found.text
 
     def ask(self, url: str) -> str:
+        """Return the body of a URL, from the cache or by a call."""
         return self._session.get(url).text
 
     def close(self) -> None:
+        """Let go of everything."""
         self._session.close()
 
 
@@ -173,6 +189,7 @@ def _all(threads: int, work: Callable[[int], None]) -> None:
 
 
 def main() -> None:
+    """Do what the command line says, when told to begin."""
     name, mode, folder, threads, seconds, url = sys.argv[1:]
     side: Side = {"inboxd": Ours, "requests-cache": Theirs}[name](folder, url)
     print("ready", flush=True)

@@ -42,6 +42,7 @@ def schemathesis(address: str, folder: Path, examples: int, phases: str) -> tupl
 
 
 def address(daemon: Daemon) -> tuple[str, int]:
+    """Return where the gateway listens."""
     host, _, port = re.findall(r'event="gateway listens" address=(\S+)', daemon.log.read_text())[-1].rpartition(":")
     return host, int(port)
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from bench import peers
 from bench.kit import Kit
@@ -25,6 +25,18 @@ class Side(Protocol):
     def __call__(self, work: Work, folder: Path, server: list[int]) -> Sample:
         """Make all calls once; raises Late when it cannot."""
         ...
+
+
+class HasName(Protocol):
+    """Whatever can be named in a table."""
+
+    @property
+    def name(self) -> str:
+        """What it is called there."""
+        ...
+
+
+Named = TypeVar("Named", bound=HasName)
 
 
 class Options(NamedTuple):
@@ -60,6 +72,10 @@ class Field:
         return self._brokers[kind]
 
     def in_turn(self, sides: Sequence[Side], work: Work) -> dict[str, Figures]:
+        """Let all sides do a work, as `by_rounds` does."""
+        return self.by_rounds(sides, work.title, lambda side: self.run(side, work))
+
+    def by_rounds(self, sides: Sequence[Named], title: str, run: Callable[[Named], Sample]) -> dict[str, Figures]:
         """Run all sides one after the other, round by round; who fails is named as missing, and not run again."""
         samples: dict[str, list[Sample]] = {side.name: [] for side in sides}
         for number in range(self.options.rounds):
@@ -67,14 +83,14 @@ class Field:
                 if side.name in self.missing:
                     continue
                 try:
-                    sample = self.run(side, work)
+                    sample = run(side)
                 except Late as late:
-                    self.missing[side.name] = f"{work.title}: {late}"
+                    self.missing[side.name] = f"{title}: {late}"
                     tell(f"{side.name}: {late}")
                     continue
                 samples[side.name].append(sample)
                 tell(
-                    f"{work.title} {number + 1}/{self.options.rounds}  {side.name:<24} {sample.rate:8,.0f}/s  "
+                    f"{title} {number + 1}/{self.options.rounds}  {side.name:<24} {sample.rate:8,.0f}/s  "
                     f"CPU {sample.cost:6.3f} s/1,000  foreign {sample.foreign:.0%}"
                 )
         return {name: medians(found) for name, found in samples.items() if name not in self.missing}
@@ -90,6 +106,7 @@ class Field:
         return sample
 
     def scratch(self) -> "Scratch":
+        """Return a folder for one run."""
         return Scratch(self.folder / "run")
 
 

@@ -46,6 +46,7 @@ class Notes:
 
     @property
     def lost(self) -> int:
+        """How many were published and never confirmed, though nothing said that they might be."""
         return len(self.published - self.confirmed.keys() - self.doubtful)
 
     @property

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from bench.field import Field, tell
+from bench.field import Field
 from bench.kit import Kit, Missing
-from bench.measure import ALL_CORES, Figures, Sample, Stopwatch, medians
+from bench.measure import ALL_CORES, Figures, Sample, Stopwatch
 from bench.peers import HERE
 from bench.rig import ROOT, Daemon, Late
 from bench.side import Settings, prepared
@@ -93,24 +93,8 @@ def port_of(daemon: Daemon, dialect: str) -> int:
 
 
 def in_turn(field: Field, sides: Sequence[ServerSide], script: str, body: str) -> dict[str, Figures]:
-    """Run all sides one after the other, round by round; who fails is named as missing, and not run again."""
-    samples: dict[str, list[Sample]] = {side.name: [] for side in sides}
-    for number in range(field.options.rounds):
-        for side in sides:
-            if side.name in field.missing:
-                continue
-            try:
-                sample = run(field, side, script, body)
-            except Late as late:
-                field.missing[side.name] = str(late)
-                tell(f"{side.name}: {late}")
-                continue
-            samples[side.name].append(sample)
-            tell(
-                f"{script} {number + 1}/{field.options.rounds}  {side.name:<24} {sample.rate:8,.0f}/s  "
-                f"CPU {sample.cost:6.3f} s/1,000  foreign {sample.foreign:.0%}"
-            )
-    return {name: medians(found) for name, found in samples.items() if name not in field.missing}
+    """Put all sides under the load of a script, as `Field.by_rounds` does."""
+    return field.by_rounds(sides, script, lambda side: run(field, side, script, body))
 
 
 def run(field: Field, side: ServerSide, script: str, body: str) -> Sample:
@@ -126,11 +110,13 @@ def run(field: Field, side: ServerSide, script: str, body: str) -> Sample:
             "--timeout",
             "30s",
             "-s",
-            str(ROOT / "bench" / "scripts" / script),
+            script,
         ]
         before, watch = _children(), Stopwatch([server.pid], [])
         done = subprocess.run(
             [*command, f"http://127.0.0.1:{server.port}/{'jobs' if script == 'accept.lua' else ''}", "--", body],
+            # Where a script finds the others.
+            cwd=ROOT / "bench" / "scripts",
             capture_output=True,
             text=True,
             timeout=seconds + 60,

@@ -43,20 +43,25 @@ class Connection(asyncio.Protocol):
         self._sent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note where answers go."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def connection_lost(self, _exc: Exception | None) -> None:
+        """End the answer that is under way."""
         if self._stream is not None:
             self._stream.cancel()
 
     def pause_writing(self) -> None:
+        """Wait with more of an answer."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
+        """Go on with it."""
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
+        """Answer each request that is there as a whole."""
         self._data += data
         while (end := self._data.find(b"\r\n\r\n")) >= 0:
             head = self._data[:end].decode("latin-1")

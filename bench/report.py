@@ -37,10 +37,12 @@ class Bar:
 
     @property
     def met(self) -> bool:
+        """Whether it is as high, or as low, as it has to be."""
         return self.value <= self.bound if self.most else self.value >= self.bound
 
     @property
     def cells(self) -> list[str]:
+        """Its cells of the table of bars."""
         sign = "≤" if self.most else "≥"
         return [
             self.text,
@@ -85,10 +87,12 @@ def _filesystem(folder: Path) -> str:
 
 
 def today() -> str:
+    """Return the date, in UTC."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%d")
 
 
 def bars_table(bars: list[Bar]) -> Table:
+    """Return all bars as a table."""
     return Table(["bar", "measured", "wanted", ""], [bar.cells for bar in bars])
 
 

@@ -80,9 +80,11 @@ class Server:
         self._process.communicate()
 
     def url(self, path: str) -> str:
+        """Return the URL of a path."""
         return f"http://127.0.0.1:{self.port}{path}"
 
     def calls(self) -> list[Call]:
+        """Return the calls that it saw."""
         lines = (line.split(" ") for line in self._ask("/-/calls"))
         return [Call(float(at), key, path) for at, key, path in lines]
 
@@ -141,11 +143,13 @@ class Daemon:
 
     @property
     def pid(self) -> int:
+        """Its process."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def ended(self) -> bool:
+        """Whether it is down."""
         return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
@@ -155,6 +159,7 @@ class Daemon:
             self._process.wait()
 
     def signal(self, number: int) -> None:
+        """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(number)
 
@@ -194,6 +199,7 @@ class Daemon:
             os.rename(f"{beside}/{filename}", f"{inbox}/{filename}")
 
     def drop(self, jobs: Iterable[tuple[str, Any]]) -> None:
+        """Drop jobs, all of them at once."""
         self.move_in(self.make(jobs))
 
     # -- out --------------------------------------------------------------------------------------------------
@@ -203,6 +209,7 @@ class Daemon:
         return [name for name in os.listdir(self.spool / folder) if not name.startswith(".")]
 
     def count(self, folder: str) -> int:
+        """Return how many names there are in a folder."""
         return len(self.names(folder))
 
     def wait_for_answers(self, count: int, timeout: float) -> float:

@@ -87,9 +87,11 @@ class Process:
 
     @property
     def pids(self) -> list[int]:
+        """Its processes."""
         return [process.pid for process in self._processes]
 
     def start(self) -> None:
+        """Start it, and wait until it is up; raises Late."""
         raise NotImplementedError
 
     def spawn(self, command: list[str], more: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -155,6 +157,7 @@ class Nginx(Process):
         self._more = kit.libraries()
 
     def start(self) -> None:
+        """Start it, and wait until it is up; raises Late."""
         config = self.folder / "nginx.conf"
         config.write_text(
             NGINX.format(
@@ -171,6 +174,7 @@ class Nginx(Process):
         self.wait()
 
     def url(self, path: str) -> str:
+        """Return the URL of a path."""
         return f"{self.address}{path}"
 
     def requests(self) -> int:
@@ -197,9 +201,11 @@ class Redis(Process):
 
     @property
     def address(self) -> str:
+        """Where clients find it."""
         return f"redis://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        """Start it, and wait until it is up; raises Late."""
         settings = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self.folder)]
         self.spawn([self._program, "--port", str(self.port), *settings], self._more)
         self.wait()
@@ -220,9 +226,11 @@ class RabbitMQ(Process):
 
     @property
     def address(self) -> str:
+        """Where clients find it."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
     def start(self) -> None:
+        """Start it, and wait until it is up; raises Late."""
         erlang = self._root / "usr/lib/erlang"
         if self._root != Path("/"):
             # Erlang's start script names the folder into which it is installed.

@@ -1,4 +1,4 @@
-"""Jobs moved by people: put aside into hold/, released from there, taken back; APIs paused. All of it is plain files.
+"""Jobs moved by people: put aside into hold/, released from there, taken back. All of it is plain files.
 
 The one rule: each is a rename that never replaces anything, or an empty file in state/ of which the daemon takes note
 within a second (`wishes`). A job in memory is first asked back into deferred/. Nothing here needs a daemon that runs.
@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from inboxd.daemon import names
 from inboxd.daemon.names import Claim
@@ -85,10 +84,10 @@ class Aside:
         """Let a job that was put aside go on; gives the file's name. Raises AsideError, OSError."""
         held = find(self._spool, want, ("hold",))
         for place in () if held else find(self._spool, want, ("active",)):
-            if self._take_back("hold", place.filename):
+            if self._spool.take_back("hold", place.filename):
                 return place.filename
         place = self._one(want, ("hold",))
-        self._take_back("hold", place.filename)
+        self._spool.take_back("hold", place.filename)
         if place.claim is None:
             self._move(place, "inbox")
         else:
@@ -106,22 +105,6 @@ class Aside:
         self._spool.wish_for("cancel", claim.filename)
         return Place(place.folder, claim.filename, claim)
 
-    def pause_api(self, api: str) -> None:
-        """Have no more calls made to an API. Raises OSError."""
-        self._spool.wish_for("paused", quote(api, safe=""))
-
-    def resume_api(self, api: str) -> bool:
-        """Have calls made again; False when the API was not paused. Raises OSError."""
-        return self._take_back("paused", quote(api, safe=""))
-
-    def _take_back(self, kind: str, name: str) -> bool:
-        """Wish for something no longer; False when nobody did."""
-        try:
-            self._spool.disk.unlink(self._spool.wish(kind, name))
-        except FileNotFoundError:
-            return False
-        return True
-
     def _one(self, want: str, folders: tuple[str, ...]) -> Place:
         found = find(self._spool, want, folders)
         if len(found) == 1:
@@ -129,6 +112,8 @@ class Aside:
         if found:
             files = ", ".join(f"{place.folder}/{place.filename}" for place in found)
             raise AsideError(f"{want}: there are {len(found)} jobs of that name; name one by its file or id: {files}")
+        if self._spool.is_answered(want):
+            raise AsideError(f"{want}: it is answered already; `inboxd why {want}` says how it went")
         raise AsideError(f"{want}: no such job in {'/, '.join(folders)}/{nearest(self._spool, want, folders)}")
 
     def _put_down(self, place: Place) -> Place:

@@ -344,9 +344,11 @@ class Batch:
             if self._score.failed(line.number):
                 yield from self._lines.copy(line)
 
-    @property
-    def rests(self) -> bool:
-        """Tell whether no line is under way and something is left to do; on the intake's thread, between two turns."""
+    def comes_to_rest(self) -> bool:
+        """Take in what returned, and tell whether no line is under way and something is left to do.
+
+        On the intake's thread, between two turns.
+        """
         self._take_in_returned()
         put_off = len(self._waiting) + len(self._in_hand)
         return self._begun - put_off == self._ended and not (self._at_end and not put_off)
@@ -370,7 +372,7 @@ class Batch:
                 self._spool.park(self.claim, self._worker.clock.wall())
 
     def put_aside(self) -> None:
-        """Leave the batch, which rests, as it is, and put it into hold/. Raises OSError."""
+        """Leave the batch, which has come to rest, as it is, and put it into hold/. Raises OSError."""
         self._spool.hold(self._spool.active, self.claim)
         self._lines.close()
         log.info("put aside", extra={"fields": {**self.progress, "id": self.claim.token}})

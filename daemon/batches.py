@@ -177,7 +177,7 @@ class Batches:
         """Tell whether a batch is wanted in hold/, and let it go there when none of its lines is under way."""
         if batch.claim.token not in self.unwanted or not self._spool.is_wanted("hold", batch.claim):
             return False
-        if batch.rests:
+        if batch.comes_to_rest():
             batch.put_aside()
             self._open.remove(batch)
         return True

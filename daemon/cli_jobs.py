@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -14,6 +14,9 @@ from inboxd.daemon.cli_options import CONFIG, JSON, SPOOL, fail, load_config, sp
 
 if TYPE_CHECKING:
     from inboxd.daemon.aside import Aside
+    from inboxd.daemon.switch import Switch
+
+_Hands = TypeVar("_Hands")
 
 
 def _spool(spool: str | None, config: str | None) -> Any:
@@ -29,31 +32,47 @@ def _spool(spool: str | None, config: str | None) -> Any:
     return found
 
 
-def _to_each(metavar: str) -> Callable[[Callable[[Aside, str], dict[str, Any]]], click.Command]:
+def _aside(spool: str | None, config: str | None) -> Aside:
+    """Give the hands that move jobs."""
+    from inboxd.daemon.aside import Aside
+
+    return Aside(_spool(spool, config))
+
+
+def _switch(spool: str | None, config: str | None) -> Switch:
+    """Give the hands that pause APIs."""
+    from inboxd.daemon.switch import Switch
+
+    return Switch(_spool(spool, config), load_config(config, spool))
+
+
+def _to_each(
+    metavar: str, hands_of: Callable[[str | None, str | None], _Hands]
+) -> Callable[[Callable[[_Hands, str], dict[str, Any]]], click.Command]:
     """Make a command of what is done to one: it takes many, says what came of each, and exits 1 if any failed."""
 
-    def command_of(do: Callable[[Aside, str], dict[str, Any]]) -> click.Command:
+    def command_of(do: Callable[[_Hands, str], dict[str, Any]]) -> click.Command:
+        """Give the command that does it, with the name and the help that `do` has."""
+
         @click.command(do.__name__, help=do.__doc__)
         @click.argument("names", nargs=-1, required=True, metavar=metavar)
         @JSON
         @CONFIG
         @SPOOL
         def command(names: tuple[str, ...], as_json: bool, config: str | None, spool: str | None) -> None:
-            from inboxd.daemon.aside import Aside
-
-            aside = Aside(_spool(spool, config))
-            _tell([_done(do, aside, name) for name in names], as_json=as_json)
+            hands = hands_of(spool, config)
+            _tell([_done(do, hands, name) for name in names], as_json=as_json)
 
         return command
 
     return command_of
 
 
-def _done(do: Callable[[Aside, str], dict[str, Any]], aside: Aside, name: str) -> dict[str, Any]:
+def _done(do: Callable[[_Hands, str], dict[str, Any]], hands: _Hands, name: str) -> dict[str, Any]:
     from inboxd.daemon.aside import AsideError
 
     try:
-        return do(aside, name)
+        return do(hands, name)
     except AsideError as error:
         return {"name": name, "error": str(error)}
     except OSError as error:
@@ -96,7 +115,7 @@ def why(name: str, as_json: bool, config: str | None, spool: str | None) -> None
         click.echo(said)
 
 
-@_to_each("NAME...")
+@_to_each("NAME...", _aside)
 def hold(aside: Aside, name: str) -> dict[str, Any]:
     """Put jobs aside into hold/, where nothing happens to them.
 
@@ -108,7 +127,7 @@ def hold(aside: Aside, name: str) -> dict[str, Any]:
     return {"name": name, "file": f"hold/{file}", "said": f"hold/{file}{later}"}
 
 
-@_to_each("NAME...")
+@_to_each("NAME...", _aside)
 def release(aside: Aside, name: str) -> dict[str, Any]:
     """Let jobs go on that were put aside.
 
@@ -118,7 +137,7 @@ def release(aside: Aside, name: str) -> dict[str, Any]:
     return {"name": name, "file": file, "said": file}
 
 
-@_to_each("NAME...")
+@_to_each("NAME...", _aside)
 def cancel(aside: Aside, name: str) -> dict[str, Any]:
     """Take jobs back: they are answered `cancelled`, and their files go to failed/.
 
@@ -176,21 +195,21 @@ def retry(
     sys.exit(1 if problems else 0)
 
 
-@_to_each("API...")
-def pause(aside: Aside, api: str) -> dict[str, Any]:
+@_to_each("API...", _switch)
+def pause(switch: Switch, want: str) -> dict[str, Any]:
     """Make no more calls to an API; its jobs wait, and lose no attempts.
 
     By hand: touch state/paused/API, percent-encoded.
     """
-    aside.pause_api(api)
+    api = switch.pause(want)
     return {"name": api, "paused": True, "said": f"{api}: paused; `inboxd resume {api}` ends that"}
 
 
-@_to_each("API...")
-def resume(aside: Aside, api: str) -> dict[str, Any]:
+@_to_each("API...", _switch)
+def resume(switch: Switch, want: str) -> dict[str, Any]:
     """Make calls to an API again.
 
     By hand: rm state/paused/API.
     """
-    was = aside.resume_api(api)
+    api, was = switch.resume(want)
     return {"name": api, "paused": False, "said": f"{api}: {'goes on' if was else 'was not paused'}"}

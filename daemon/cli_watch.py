@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import click
@@ -45,21 +46,29 @@ def top(every: float, count: int | None, config: str | None, spool: str | None) 
 def follow(job: str, config: str | None, spool: str | None) -> None:
     """Print what the log says of one job, from its first line to its answer, as it comes.
 
-    From the config's [log] file, or from the journal when there is none.
+    From the config's [log] file, or when there is none from what the journal has of this spool's daemon.
     """
+    from inboxd.daemon.drop import NO_SPOOL
     from inboxd.daemon.follow import Thread, journal, lines
 
-    file = load_config(config, spool).log.file
+    loaded = load_config(config, spool)
+    file = loaded.log.file
+    # Of a spool that is not there the journal would never have a line.
+    if file is None and not os.path.isdir(loaded.spool):
+        fail(f"{loaded.spool}: {NO_SPOOL}")
     thread = Thread(job)
     try:
-        for line in lines(file, lambda: time.sleep(LOOK)) if file else journal():
+        for line in lines(file, lambda: time.sleep(LOOK)) if file else journal(loaded.spool):
             if thread.takes(line):
                 click.echo(line)
             if thread.over:
                 return
     except OSError as error:
         if file is None:
-            fail("the log goes to standard error; say [log] file in the config, or run the daemon under systemd")
+            fail(
+                "the journal has no line of this spool's daemon that you may read; say [log] file in the config,"
+                " or run the daemon under systemd (and be root, or of the group systemd-journal)"
+            )
         fail(f"{error.filename}: cannot be read: {error.strerror}")
     except KeyboardInterrupt:
         return

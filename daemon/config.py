@@ -131,6 +131,17 @@ class Config(BaseModel):
         return [_completed(api, self.defaults) for api in self.api.values()]
 
     @property
+    def rules(self) -> dict[str, Any]:
+        """The rules of calls, as `ApiClient.change` takes them: APIs, what holds for all others, who may be called."""
+        others = self.defaults.model_dump(exclude_unset=True)
+        return {"apis": self.apis, "allow": self.allow, "private": self.private, **others}
+
+    @property
+    def client_settings(self) -> dict[str, Any]:
+        """What each `ApiClient` is made with that makes our calls, in whichever process."""
+        return {"secrets": self.secrets, "max_body": self.max_body, "inline": self.inline, **self.rules}
+
+    @property
     def mates(self) -> int:
         """How many further processes make calls; 0: one process is all there is."""
         return cores.mates(self.processes, self.threads, cores.count())

@@ -41,20 +41,24 @@ def wq(_: Jobs, queues: QueueDesks) -> Table:
     """Speak WQ: a message is locked for its timeout, 1 s by default, and then goes to the end."""
 
     async def queue() -> QueueDesk:
+        """Give the one queue that wq has."""
         return await queues.made("wq", lease=1.0, expired="tail")
 
     async def push(request: Request) -> Response:
+        """Publish a message."""
         timeout = number(request, "timeout", 0, 1, LONGEST_LEASE * 1000) if "timeout" in request.query_params else None
         draft = Draft(await json_body(request), lease=None if timeout is None else timeout / 1000)
         (identifier,) = await (await queue()).publish([draft])
         return json_response({"messageID": identifier}, 201)
 
     async def pull(request: Request) -> Response:
+        """Receive up to ten messages."""
         most = min(int(number(request, "amount", 10, 1, LARGEST_NUMBER)), MOST)
         messages = await (await queue()).receive(most)
         return json_response({"messages": [{"id": one.id, "body": one.body} for one in messages]})
 
     async def confirm(request: Request) -> Response:
+        """Have done with a message."""
         if not await (await queue()).confirm(request.path_params["id"]):
             raise Refused(404, "no such message is taken; it is unknown, confirmed, or its timeout is over")
         return Response(status_code=204)
@@ -66,27 +70,32 @@ def wonderq(_: Jobs, queues: QueueDesks) -> Table:
     """Speak WonderQ: consumers have numbers, and only the one that holds a message can delete it."""
 
     async def queue() -> QueueDesk:
+        """Give the one queue that wonderq has."""
         return await queues.made("wonderq")
 
     def consumer(request: Request) -> str:
+        """Give the number of whoever asks."""
         match = _CONSUMER.search(request.url.query)
         if match is None:
             raise Refused(400, "cid: expected the consumer's number", field="cid")
         return match[1]
 
     async def publish(request: Request) -> Response:
+        """Publish a message."""
         desk = await queue()
         draft = Draft(await json_body(request))
         (identifier,) = await desk.publish([draft])
         return json_response({"messageId": number_of(identifier)})
 
     async def consume(request: Request) -> Response:
+        """Receive up to ten messages."""
         cid = consumer(request)
         most = min(int(number(request, "limit", 10, 1, LARGEST_NUMBER)), MOST)
         messages = await (await queue()).receive(most, consumer=cid)
         return json_response([{"id": one.number, "message": one.body} for one in messages])
 
     async def delete(request: Request) -> Response:
+        """Have done with a message that this consumer holds."""
         cid = consumer(request)
         which = request.query_params.get("id", "")
         if not which.isascii() or not which.isdigit() or int(which) > LARGEST_NUMBER:

@@ -163,6 +163,14 @@ class Folders(Locked):
         os.makedirs(self.state(kind), exist_ok=True)
         self.disk.write(self.wish(kind, name), b"")
 
+    def take_back(self, kind: str, name: str) -> bool:
+        """Ask for it no longer; False when nobody did."""
+        try:
+            self.disk.unlink(self.wish(kind, name))
+        except FileNotFoundError:
+            return False
+        return True
+
     def failures(self) -> list[str]:
         """Give the names of the files in failed/; of a sheet with the folder of its call before it."""
         found = os.listdir(self.failed)

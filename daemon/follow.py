@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Callable, Generator
 from typing import BinaryIO
 
+from inboxd.daemon.journal import spool_field
+
 # A field of logfmt, its value in quotes or plain; what stands in quotes is passed over whole.
 _FIELD = re.compile(r'([\w.-]+)=("(?:[^"\\]|\\.)*"|\S*)')
 LAST = frozenset({"answered", "batch answered"})
@@ -84,12 +86,19 @@ def _current(path: str, file: BinaryIO) -> BinaryIO:
 
 
 # All of the daemon's lines: which are about a job that is known by name, only the first of them tells.
-JOURNAL = ["journalctl", "--follow", "--lines=all", "--output=short-iso-precise", "--quiet", "SYSLOG_IDENTIFIER=inboxd"]
+JOURNAL = ["journalctl", "--output=short-iso-precise", "--quiet", "SYSLOG_IDENTIFIER=inboxd"]
 
 
-def journal() -> Generator[str, None, None]:
-    """Give the lines of the journal, those that are there and those that come. Raises OSError."""
-    with subprocess.Popen(JOURNAL, stdout=subprocess.PIPE, text=True, errors="replace") as reader:  # noqa: S603  # fixed
+def journal(spool: str) -> Generator[str, None, None]:
+    """Give the journal's lines of a spool's daemons, those that are there and those that come.
+
+    Raises OSError, also when there is none yet: each daemon writes some at its start, so none would come.
+    """
+    ours = [*JOURNAL, spool_field(spool)]
+    if not subprocess.run([*ours, "--lines=1"], capture_output=True, check=False).stdout:  # noqa: S603  # no shell
+        raise FileNotFoundError("the journal has no line of this spool's daemon")
+    command = [*ours, "--follow", "--lines=all"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as reader:  # noqa: S603  # no shell
         assert reader.stdout is not None
         try:
             for line in reader.stdout:

@@ -121,6 +121,7 @@ class Guarded:
 
 def _careful(send: Send) -> Send:
     async def sent(message: Message) -> None:
+        """Send a message on, its head with what browsers are to be told."""
         if message["type"] == "http.response.start":
             given = message.setdefault("headers", [])
             names = {name for name, _ in given}

@@ -188,12 +188,7 @@ class House:
         self.parts.rounds.change(self.config)
         self.parts.crew.change(self.config, self._threads_of(self.config))
         self.parts.client.employ(self._threads_of(self.config))
-        self.parts.client.change(
-            self.config.apis,
-            allow=self.config.allow,
-            private=self.config.private,
-            **self.config.defaults.model_dump(exclude_unset=True),
-        )
+        self.parts.client.change(**self.config.rules)
         self._on_level(self.config.log.level)
         self._tell_missing_secrets()
         later = [name for name in type(new).model_fields if getattr(new, name) != getattr(self.config, name)]

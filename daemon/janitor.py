@@ -1,8 +1,9 @@
 """The janitor: goes round the folders in small steps, counts what lies there, and removes what is kept no longer.
 
-The one rule: never in the way. A step looks at a bounded number of files, and only answers, failed jobs, dead letters
-and stored answers are ever removed; what is hidden, or is no regular file, is left alone. How long something has lain
-there is told by its ctime, which a rename sets too: a job that was dropped as an old file and fails today is kept.
+The one rule: never in the way. A step looks at a bounded number of files, and only answers, failed jobs, dead letters,
+stored answers and notes of keys are ever removed; what is hidden, or is no regular file, is left alone. How long
+something has lain there is told by its ctime, which a rename sets too: a job that was dropped as an old file and fails
+today is kept.
 """
 
 from __future__ import annotations

@@ -27,6 +27,11 @@ FIELDS = {
 }
 
 
+def spool_field(spool: str) -> str:
+    """Give the field that tells the records of one spool's daemon from those of others."""
+    return f"INBOXD_SPOOL={_one_line(os.path.realpath(spool))}"
+
+
 def is_standard_error(environ: Mapping[str, str], fd: int = 2) -> bool:
     """Tell whether what is written to `fd` goes to the journal."""
     with suppress(OSError):
@@ -51,9 +56,10 @@ def _one_line(value: object) -> str:
 
 
 class Journal:
-    """The journal's socket, in the place of a file of lines."""
+    """The journal's socket, in the place of a file of lines, for the daemon of `spool`."""
 
-    def __init__(self, address: str = SOCKET) -> None:
+    def __init__(self, spool: str, address: str = SOCKET) -> None:
+        self._spool = f"{spool_field(spool)}\n"
         self._address = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
@@ -62,7 +68,7 @@ class Journal:
         sent = True
         for each in datagrams:
             try:
-                self._socket.sendto(each.encode(errors="backslashreplace"), self._address)
+                self._socket.sendto((each + self._spool).encode(errors="backslashreplace"), self._address)
             except OSError:
                 # Too long for one datagram, or the journal is being restarted; the next may do better.
                 sent = False

@@ -242,13 +242,14 @@ def start(
     level: Level = "info",
     format: Literal["logfmt", "json"] = "logfmt",  # noqa: A002  # the config calls it so
     file: str | None = None,
+    spool: str = "",
 ) -> Logs:
     """Send the process's log to `file` (None: standard error, or the journal if that is what stands behind it).
 
-    Raises OSError when the file cannot be opened.
+    The journal is told whose `spool` it is about. Raises OSError when the file cannot be opened.
     """
     line = line_of(format, file)
-    logs = Logs(Journal() if line is datagram else Sink(file), line)
+    logs = Logs(Journal(spool) if line is datagram else Sink(file), line)
     logs.begin(level)
     return logs
 

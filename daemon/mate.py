@@ -104,18 +104,7 @@ class Mate:
         self._futures: dict[str, Future[Answer]] = {}
         self._logs = Logs(self, self._line)
         self._logs.begin(config.log.level)
-        self.client = ApiClient(
-            config.apis,
-            threads=threads,
-            secrets=config.secrets,
-            allow=config.allow,
-            private=config.private,
-            max_body=config.max_body,
-            inline=config.inline,
-            marks=page,
-            on_rest=self._tell_rest,
-            **config.defaults.model_dump(exclude_unset=True),
-        )
+        self.client = ApiClient(threads=threads, marks=page, on_rest=self._tell_rest, **config.client_settings)
         self._sender = threading.Thread(target=self._send, name="sender")
 
     def run(self) -> None:

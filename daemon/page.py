@@ -185,6 +185,7 @@ class _Static:
         self._tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
 
     def response(self, request: Request) -> Response:
+        """Give the file, or 304 to whoever has it."""
         headers = {"etag": self._tag, "cache-control": "no-cache"}
         if request.headers.get("if-none-match") == self._tag:
             return Response(status_code=304, headers=headers)

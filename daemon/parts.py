@@ -83,23 +83,17 @@ class Parts:
     def _client(self) -> ApiClient:
         config = self._config
         return ApiClient(
-            config.apis,
             threads=self._threads,
             window=config.window,
             cache=Store(self._spool.folder("cache"), entries=config.cache.entries, size=config.cache.size),
-            secrets=config.secrets,
-            allow=config.allow,
-            private=config.private,
             handlers=config.handlers,
             stores=config.store,
             queues=self.queues,
-            max_body=config.max_body,
-            inline=config.inline,
             clock=self._clock,
             marks=self._inflight,
             on_room=self._on_room,
             on_rest=self.crew.rest,
-            **config.defaults.model_dump(exclude_unset=True),
+            **config.client_settings,
         )
 
     def _worker(self) -> Worker:

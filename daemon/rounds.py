@@ -168,6 +168,7 @@ class Rounds:
             "cache": self._client.caching.state(),
             "processes": self._crew.state,
             "batches": self._intake.batches.progress,
+            "apis": sorted(self._client.apis.named),
             "paused": sorted(self._wishes.paused),
             "lanes": self._lanes(),
             "errors": list(queue.tallies.errors),

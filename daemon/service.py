@@ -34,7 +34,7 @@ def serve(config: Config, read: Callable[[], Config], *, once: bool) -> int:
     # A watchdog ends us by SIGABRT; then standard error says where each thread stood.
     faulthandler.enable()
     try:
-        logs = start(config.log.level, config.log.format, config.log.file)
+        logs = start(config.log.level, config.log.format, config.log.file, config.spool)
     except OSError as error:
         return _refuse(f"{config.log.file}: cannot write the log: {error.strerror}")
     try:
@@ -90,6 +90,7 @@ def _pause() -> Callable[[float], None]:
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
 
     def pause(seconds: float) -> None:
+        """Wait so many seconds, or until the next signal."""
         if select.select([woken], [], [], seconds)[0]:
             os.read(woken, 4096)
 

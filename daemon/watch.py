@@ -109,6 +109,7 @@ if sys.platform == "linux":
             self._descriptor: _Descriptor | None = None
 
         def on_thread_start(self) -> None:
+            """Begin to watch; raises OSError."""
             self._descriptor = _Descriptor()
             wd = self._descriptor.add_callback(os.fsencode(self.watch.path), _MASK, self, CallbackId(id(self)))
             # Upstream takes this one error for a success, and no event would ever come.
@@ -116,10 +117,12 @@ if sys.platform == "linux":
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.watch.path)
 
         def on_thread_stop(self) -> None:
+            """End the wait of whoever reads."""
             if self._descriptor is not None:
                 self._descriptor.close()
 
         def queue_events(self, timeout: float) -> None:  # noqa: ARG002  # closing the descriptor ends the wait
+            """Read what has come, and leave one hint for all of it."""
             assert self._descriptor is not None
             events = self._descriptor.read_events()
             # A closed descriptor reads as empty, for ever and at once.
@@ -132,14 +135,17 @@ if sys.platform == "linux":
             self.stopped_event.wait(_GRAIN)
 
         def on_event(self, event: InotifyEvent) -> None:
+            """Leave a hint; end when it was the folder itself that went."""
             self.queue_event(_HINT)
             if event.is_move_self or event.is_delete_self:
                 self.stop()
 
         def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002  # there is only one
+            """End: the folder is gone."""
             self.stop()
 
         def on_queue_overflow(self) -> None:
+            """Count what was lost, and have somebody look."""
             self._overflowed()
             self.queue_event(_HINT)
 
@@ -161,6 +167,7 @@ class _Hint(FileSystemEventHandler):
         self._wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002  # its arrival is all it says
+        """Wake whoever waits."""
         try:
             self._wake()
         except Exception:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from urllib.parse import unquote
 
 from inboxd.daemon import names
@@ -55,13 +54,13 @@ class Wishes:
         self._pause()
         for filename in self._spool.wishes("put-down"):
             self._put_down(filename, now)
-            self._forget("put-down", filename)
+            self._spool.take_back("put-down", filename)
         self._batches.unwanted = frozenset(map(self._hold, self._spool.wishes("hold")))
         cancelled = self._spool.wishes("cancel")
         self._unwanted.intersection_update({claim.token for name in cancelled if (claim := names.parse(name))})
         for filename in cancelled:
             if not self._cancel(filename, now):
-                self._forget("cancel", filename)
+                self._spool.take_back("cancel", filename)
         # Other processes know nothing of what is paused or taken back.
         self._crew.idle = bool(self.paused or self._unwanted)
 
@@ -89,7 +88,7 @@ class Wishes:
             self._queue.put_down(claim.token, PUT_DOWN)
             self._crew.put_down(claim.token, PUT_DOWN)
             return claim.token
-        self._forget("hold", filename)
+        self._spool.take_back("hold", filename)
         return ""
 
     def _cancel(self, filename: str, now: float) -> bool:
@@ -105,7 +104,3 @@ class Wishes:
             self._queue.put_down(claim.token, PUT_DOWN)
             self._crew.recall(claim.token)
         return True
-
-    def _forget(self, wish: str, filename: str) -> None:
-        with suppress(FileNotFoundError):
-            self._spool.disk.unlink(self._spool.wish(wish, filename))

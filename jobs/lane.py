@@ -7,7 +7,6 @@ What can go wrong: a limiter that is asked too early refuses, and the task goes 
 
 from __future__ import annotations
 
-import heapq
 import random
 import threading
 from collections.abc import Callable, Generator
@@ -24,6 +23,7 @@ from inboxd.jobs.pace import Pace, Throughput
 from inboxd.jobs.patience import Again, decide
 from inboxd.jobs.tally import OK, Tally
 from inboxd.jobs.task import Task
+from inboxd.jobs.waitingroom import WaitingRoom
 
 # A worker sleeps out a wait itself only when handing the task back would take about as long.
 PATIENCE = 0.25
@@ -71,10 +71,7 @@ class Lane:
         self._on_rest = on_rest
         # Workers report faults side by side; the waiting room is guarded by the queue's own lock.
         self._lock = threading.Lock()
-        self.waiting = 0
-        # Heaps. A task that was taken out of its turn stays in them until it comes to the top.
-        self._ready: list[tuple[int, int, Task]] = []
-        self._later: list[tuple[float, int, Task]] = []
+        self.waiting = WaitingRoom()
         self._pace = Pace(api, clock)
         self._throughput = Throughput(1 / api.rate.per_second if api.rate else 0.0)
         self._send = partial(send, self)
@@ -121,16 +118,11 @@ class Lane:
         while True:
             fault = yield fault.decision.wait
 
-    # -- the waiting room ---------------------------------------------------------------------------------
+    # -- coming and going ---------------------------------------------------------------------------------
 
     def add(self, task: Task) -> None:
         """Let a task wait here until `task.due`, then by priority and age."""
-        self.waiting += 1
-        task.waiting = True
-        if task.due <= self._clock.mono():
-            heapq.heappush(self._ready, (-task.job.priority, task.seq, task))
-        else:
-            heapq.heappush(self._later, (task.due, task.seq, task))
+        self.waiting.add(task, self._clock.mono())
 
     def opens_at(self, now: float) -> float:
         """Say when a task could be taken: `now`, a later moment, or inf when only something else can change it."""
@@ -141,58 +133,23 @@ class Lane:
             return inf
         if self.api.concurrency is not None and self.running >= self.api.concurrency:
             return inf
-        self._drop_taken_out()
-        due = now if self._ready else self._later[0][0]
-        return max(due, self.rest_until, self._pace.opens_at(now), now)
+        return max(self.waiting.due(now), self.rest_until, self._pace.opens_at(now), now)
 
     def take(self, now: float) -> Task:
         """Take the next task; the caller knows from `opens_at` that the lane is open and has one."""
-        while self._later and self._later[0][0] <= now:
-            task = heapq.heappop(self._later)[2]
-            heapq.heappush(self._ready, (-task.job.priority, task.seq, task))
-        self._drop_taken_out()
-        task = heapq.heappop(self._ready)[2]
-        self._leaves(task)
+        task = self.waiting.next(now)
+        self.running += 1
         task.probing = bool(self.trips)
         task.begun = True
         self._pace.hand_out(task)
         self.tally.took(now - task.due)
         return task
 
-    def _leaves(self, task: Task) -> None:
-        task.waiting = False
-        self.waiting -= 1
-        self.running += 1
-
-    def _drop_taken_out(self) -> None:
-        while self._ready and not self._ready[0][2].waiting:
-            heapq.heappop(self._ready)
-        while self._later and not self._later[0][2].waiting:
-            heapq.heappop(self._later)
-
     def take_out(self, task: Task) -> bool:
         """Take one task out of its turn, as a worker would; False when it does not wait."""
-        if not task.waiting:
-            return False
-        self._leaves(task)
-        if not self.waiting:
-            self._ready.clear()
-            self._later.clear()
-        return True
-
-    def tasks(self) -> list[Task]:
-        """Give all waiting tasks, in no order."""
-        return [entry[2] for entry in self._ready + self._later if entry[2].waiting]
-
-    def drain(self) -> list[Task]:
-        """Take all waiting tasks out."""
-        tasks = self.tasks()
-        for task in tasks:
-            task.waiting = False
-        self._ready.clear()
-        self._later.clear()
-        self.waiting = 0
-        return tasks
+        taken = self.waiting.take_out(task)
+        self.running += taken
+        return taken
 
     def admit(self, now: float) -> None:
         """Note that the lane holds one task more."""

@@ -253,13 +253,13 @@ class LaneQueue(queue.Queue[Task]):
     def drain(self, api: Api) -> list[Task]:
         """Take all waiting tasks out of the lane of an API; their places in the window are still theirs."""
         with self.mutex:
-            return self._lane(api).drain()
+            return self._lane(api).waiting.clear()
 
     def close(self) -> list[Task]:
         """Serve nobody any more; gives all tasks that were still waiting."""
         with self.mutex:
             self._closed = True
-            waiting = [task for lane in self.lanes.values() for task in lane.drain()]
+            waiting = [task for lane in self.lanes.values() for task in lane.waiting.clear()]
             self.not_empty.notify_all()
             self.not_full.notify_all()
             self.all_tasks_done.notify_all()
@@ -290,7 +290,7 @@ class LaneQueue(queue.Queue[Task]):
         The wait has to be longer than their owner's patience, or they will wait that long in memory.
         """
         with self.mutex:
-            found = [task for lane in self.lanes.values() for task in lane.tasks() if is_of(task, token)]
+            found = [task for lane in self.lanes.values() for task in lane.waiting.tasks() if is_of(task, token)]
             for task in found:
                 task.put_down = wait
                 self._rotation.hurry(task, self._clock.mono())
@@ -300,7 +300,7 @@ class LaneQueue(queue.Queue[Task]):
     def ahead(self, name: str, token: str) -> int:
         """Say how many of a lane's waiting tasks will be taken before that of a token, as things stand."""
         with self.mutex:
-            tasks = self.lanes[name].tasks() if name in self.lanes else []
+            tasks = self.lanes[name].waiting.tasks() if name in self.lanes else []
             order = {task.errand.token: (-task.job.priority, task.seq) for task in tasks}
             return sum(before < order[token] for before in order.values()) if token in order else 0
 

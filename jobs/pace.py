@@ -69,6 +69,7 @@ class Pace:
             return permitted
 
         def asking(task: Task) -> Any:
+            """Ask for a permit; the task is none of those handed out ahead any more."""
             # Before it asks: to hand out one task too many costs a refusal, one too few a slot.
             self._handed_out.discard(task)
             return permitted(task)

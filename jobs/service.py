@@ -122,6 +122,7 @@ class _Outer(Future[Answer]):
         self.inner = inner
 
     def cancel(self) -> bool:
+        """Cancel the call within as well, if it has not begun."""
         return (self.inner.cancelled() or self.inner.cancel()) and super().cancel()
 
 

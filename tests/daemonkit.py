@@ -91,10 +91,7 @@ class Daemon:
         self._env = env
         self.spool = folder / "spool"
         self.config = folder / "inboxd.toml"
-        # However full the disk of the machine is: no test is about that. And one process, unless a test is about more,
-        # for hundreds of daemons are started.
-        processes = "" if "processes" in config else "processes = 1\n"
-        self.config.write_text(f'spool = "spool"\nmin_free = 0\n{processes}{config}')
+        self.configure(config)
         self._log = folder / "daemon.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -107,6 +104,13 @@ class Daemon:
     ) -> None:
         if self._process is not None:
             self.kill()
+
+    def configure(self, config: str) -> None:
+        """Write `config` behind the lines that every test's config begins with."""
+        # However full the disk of the machine is: no test is about that. And one process, unless a test is about more,
+        # for hundreds of daemons are started.
+        processes = "" if "processes" in config else "processes = 1\n"
+        self.config.write_text(f'spool = "spool"\nmin_free = 0\n{processes}{config}')
 
     @property
     def log(self) -> str:

@@ -51,6 +51,7 @@ def measure(field: Field) -> Page:
 
 
 def cells(run: Run) -> list[str]:
+    """Return a run's cells of the table."""
     sample, most = run
     return [figure(round(sample.rate)), f"{most:.0f}", f"{sample.foreign:.0%}"]
 

@@ -111,6 +111,7 @@ def paths(field: Field) -> tuple[float, float]:
 
 
 def side_by_side(medians: dict[str, dict[str, float]], together: dict[str, Counter[str]]) -> Table:
+    """Return what each side did alone and with others."""
     head = ["", "put/s", "get/s", "wrong", "exceptions", "not there", "right", "asked", "calls", "expiries"]
     rows = []
     for side in SIDES:
@@ -129,6 +130,7 @@ def _exceptions(seen: Counter[str]) -> int:
 
 
 def daemon_table(misses: float, hits: float) -> Table:
+    """Return what a daemon's cache costs and spares."""
     rows = [["all miss", f"{misses:,.0f}"], ["all hit", f"{hits:,.0f}"]]
     return Table(["a batch of lines with `cache`", "jobs/s"], rows)
 
@@ -136,6 +138,7 @@ def daemon_table(misses: float, hits: float) -> Table:
 def bars(
     medians: dict[str, dict[str, float]], together: dict[str, Counter[str]], misses: float, hits: float
 ) -> list[Bar]:
+    """Return what we are held to."""
     ours, theirs = medians["inboxd"], medians["requests-cache"]
     seen = together["inboxd"]
     return [

@@ -30,6 +30,7 @@ local = threading.local()
 
 @app.task(name="call")
 def call(job):
+    """Make one call, and write down its answer."""
     if not hasattr(local, "session"):
         local.session = requests.Session()
     response = local.session.request(job["method"], job["url"], json=job.get("json"), timeout=30)

@@ -20,6 +20,7 @@ local = threading.local()
 
 @dramatiq.actor(queue_name=os.environ["QUEUE"])
 def call(job):
+    """Make one call, and write down its answer."""
     if not hasattr(local, "session"):
         local.session = requests.Session()
     response = local.session.request(job["method"], job["url"], json=job.get("json"), timeout=30)
@@ -28,6 +29,7 @@ def call(job):
 
 
 def main():
+    """Send all jobs, once the workers are up."""
     jobs = [json.loads(line) for line in open(sys.argv[1])]
     here = os.path.dirname(os.path.abspath(__file__))
     command = ["-m", "dramatiq", "dramatiq_rabbit:broker", "--path", here, "--processes=2", "--threads=16"]

@@ -20,6 +20,7 @@ local = threading.local()
 
 @huey.task()
 def call(job):
+    """Make one call."""
     if not hasattr(local, "session"):
         local.session = requests.Session()
     response = local.session.request(job["method"], job["url"], json=job.get("json"), timeout=30)

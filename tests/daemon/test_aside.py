@@ -1,6 +1,7 @@
 """What people ask of a daemon by moving files: hold, release, cancel, pause; with one that runs, and with none."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from inboxd.daemon.aside import Aside, AsideError
 from inboxd.daemon.config import Config
 from inboxd.daemon.house import House
 from inboxd.daemon.spool import Spool
+from inboxd.daemon.switch import Switch
 from tests.faultserver import FaultServer
 from tests.jobskit import eventually
 
@@ -35,6 +37,11 @@ def house(tmp_path: Path, server: FaultServer) -> Iterator[House]:
 def aside(house: House) -> Aside:
     """Give hands that, while they wait, let the house's main thread make its rounds."""
     return Aside(house.spool, lambda _: house.turn(house.clock.wall()))
+
+
+def switch(house: House) -> Switch:
+    """Give hands at the house's APIs."""
+    return Switch(house.spool, house.config)
 
 
 def patient(house: House) -> Aside:
@@ -83,7 +90,7 @@ def test_a_job_in_memory_is_held_and_released_and_keeps_its_id(house: House, ser
     assert lies(house, "hold", "mine~")
     assert not lies(house, "active", "mine~")
     assert house.parts.client.queue.held == 1
-    aside(house).pause_api("shop")
+    switch(house).pause("shop")
     aside(house).release("mine")
     house.turn(house.clock.wall())
     assert eventually(lambda: lies(house, "active", filename))
@@ -162,8 +169,12 @@ def test_a_batch_that_is_to_be_held_is_not_begun_by_the_next_daemon(tmp_path: Pa
 
 def test_a_batch_that_was_parked_before_it_could_be_held_is_held_from_there(house: House) -> None:
     parked = "many~01900000-0000-7000-8000-000000000000.jsonl"
-    Path(house.spool.deferred, parked).write_text("{}\n")
     house.spool.wish_for("hold", parked)
+    # Not due, or the intake might take it up first.
+    elsewhere = Path(house.spool.staged, parked)
+    elsewhere.write_text("{}\n")
+    os.utime(elsewhere, (2**32, 2**32))
+    elsewhere.rename(Path(house.spool.deferred, parked))
     house.turn(house.clock.wall())
     assert lies(house, "hold", parked)
     assert house.spool.wishes("hold") == []
@@ -208,7 +219,7 @@ def test_the_lines_of_a_batch_that_are_not_called_yet_are_cancelled(house: House
 
 
 def test_a_paused_api_is_not_called_and_others_are(house: House, server: FaultServer, tmp_path: Path) -> None:
-    aside(house).pause_api("shop")
+    switch(house).pause("shop")
     house.turn(house.clock.wall())
     drop(house, "waits", {"url": server.url("/ok")})
     assert eventually(lambda: house.parts.client.queue.held == 1)
@@ -217,9 +228,9 @@ def test_a_paused_api_is_not_called_and_others_are(house: House, server: FaultSe
         assert answer(house, "goes")["status"] == "done"
     assert server.requests == []
     assert house.parts.rounds.status(0.0)["paused"] == ["shop"]
-    assert aside(house).resume_api("shop")
+    assert switch(house).resume("shop") == ("shop", True)
     assert answer(house, "waits")["status"] == "done"
-    assert not aside(house).resume_api("shop")
+    assert switch(house).resume("shop") == ("shop", False)
 
 
 def test_a_pause_outlives_a_restart(tmp_path: Path, server: FaultServer) -> None:
@@ -227,7 +238,7 @@ def test_a_pause_outlives_a_restart(tmp_path: Path, server: FaultServer) -> None
     origin = server.url("").rstrip("/")
     spool = Spool(str(tmp_path))
     spool.make()
-    Aside(spool).pause_api(origin)
+    Switch(spool, Config()).pause(origin)
     house = House(Config.model_validate(settings))
     house.start()
     drop(house, "waits", {"url": server.url("/ok")})
@@ -240,7 +251,7 @@ def test_more_jobs_than_a_paused_api_may_hold_do_not_stop_the_others(tmp_path: P
     settings = {"spool": str(tmp_path), "fsync": "off", "min_free": 0, "threads": 2, "window": 10}
     spool = Spool(str(tmp_path))
     spool.make()
-    Aside(spool).pause_api(server.url("").rstrip("/"))
+    Switch(spool, Config()).pause(server.url("").rstrip("/"))
     house = House(Config.model_validate(settings))
     house.start()
     for number in range(30):
@@ -295,6 +306,14 @@ def test_a_slip_of_the_pen_is_told_with_the_nearest_name(spool: Spool) -> None:
     Path(spool.inbox, "order-17.json").touch()
     with pytest.raises(AsideError, match='did you mean "order-17"'):
         Aside(spool).cancel("ordr-17")
+
+
+def test_of_a_job_that_is_answered_no_other_is_guessed(spool: Spool) -> None:
+    Path(spool.inbox, "order-18.json").touch()
+    Path(spool.outbox, "order-17.json").touch()
+    for ask in (Aside(spool).cancel, Aside(spool).hold):
+        with pytest.raises(AsideError, match="order-17: it is answered already"):
+            ask("order-17")
 
 
 def test_a_wish_that_names_nothing_is_removed(house: House) -> None:

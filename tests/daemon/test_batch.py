@@ -1,3 +1,5 @@
+"""Batches: each line answered, bounded reading, the checkpoint, and how it ends."""
+
 import json
 import os
 import time

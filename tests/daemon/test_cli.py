@@ -258,6 +258,7 @@ def made_spool(folder: Path) -> Spool:
 
 def test_each_way_of_a_job_by_hand_can_be_read_by_programs(tmp_path: Path) -> None:
     spool = made_spool(tmp_path)
+    (tmp_path / "inboxd.toml").write_text(SHOP)
     Path(spool.inbox, "a.json").write_text('{"url": "http://127.0.0.1/"}')
     for command, told in (
         (["why", "a"], [{"folder": "inbox", "file": "a.json"}]),
@@ -281,6 +282,17 @@ def test_what_failed_for_some_is_told_and_done_for_the_others(tmp_path: Path) ->
     done = inboxd("hold", "none", "a", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "hold/a.json\n")
     assert done.stderr.startswith("inboxd: none: no such job in inbox/")
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_an_api_that_nobody_knows_is_neither_paused_nor_resumed(tmp_path: Path, command: str) -> None:
+    spool = made_spool(tmp_path)
+    (tmp_path / "inboxd.toml").write_text(SHOP)
+    done = inboxd(command, "shp", "shop", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith('inboxd: shp: no such API; did you mean "shop"? Known: shop; ')
+    assert done.stdout.startswith("shop: ")
+    assert spool.wishes("paused") == (["shop"] if command == "pause" else [])
 
 
 def test_jobs_are_retried_by_api_and_by_age(tmp_path: Path) -> None:
@@ -319,3 +331,13 @@ def test_a_job_is_followed_through_the_log_file(tmp_path: Path) -> None:
     (tmp_path / "inboxd.log").write_text("".join(f"{line}\n" for line in life))
     done = inboxd("follow", "a", cwd=tmp_path)
     assert (done.returncode, done.stdout.splitlines()) == (0, [life[0], life[2]])
+
+
+def test_lines_that_will_never_come_from_the_journal_are_not_waited_for(tmp_path: Path) -> None:
+    nowhere = inboxd("follow", "a", cwd=tmp_path)
+    assert (nowhere.returncode, nowhere.stdout) == (1, "")
+    assert nowhere.stderr.startswith("inboxd: ./spool: ")
+    made_spool(tmp_path)
+    silent = inboxd("follow", "a", cwd=tmp_path)
+    assert (silent.returncode, silent.stdout) == (1, "")
+    assert silent.stderr.startswith("inboxd: the journal has no line of this spool's daemon")

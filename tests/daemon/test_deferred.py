@@ -1,3 +1,5 @@
+"""Who is due next, in an index that may forget."""
+
 import contextlib
 import os
 from collections.abc import Callable

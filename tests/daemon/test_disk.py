@@ -1,3 +1,5 @@
+"""What only looks like a file, and what the disk refuses."""
+
 import os
 import socket
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""A whole daemon in this process: how it starts, serves and stops."""
+
 import json
 import threading
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""Which jobs were being called at a crash."""
+
 from pathlib import Path
 
 import pytest

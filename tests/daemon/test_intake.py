@@ -1,3 +1,5 @@
+"""What the intake claims, what it leaves, and what it does when the disk or the window is full."""
+
 import errno
 import json
 import os

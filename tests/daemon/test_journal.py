@@ -4,7 +4,7 @@ import os
 import socket
 from pathlib import Path
 
-from inboxd.daemon.journal import Journal, datagram, is_standard_error
+from inboxd.daemon.journal import Journal, datagram, is_standard_error, spool_field
 
 RECORD = (1.0, "warning", "attempt", {"id": "x-1", "name": "a job", "api": "shop", "fault": "timeout", "ms": 3.5})
 
@@ -47,7 +47,7 @@ def test_standard_error_is_the_journal_only_if_systemd_says_so_of_this_very_stre
 
 
 def test_a_journal_that_is_not_there_costs_the_records_and_no_more(tmp_path: Path) -> None:
-    journal = Journal(str(tmp_path / "socket"))
+    journal = Journal("spool", str(tmp_path / "socket"))
     assert not journal.write([datagram(RECORD)])
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(tmp_path / "socket"))
@@ -55,3 +55,15 @@ def test_a_journal_that_is_not_there_costs_the_records_and_no_more(tmp_path: Pat
         assert ear.recv(10_000).startswith(b"MESSAGE=attempt")
         assert not journal.write(["MESSAGE=" + "x" * 10_000_000])
     journal.close()
+
+
+def test_each_record_says_whose_spool_it_is_about_however_that_was_named(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(tmp_path / "socket"))
+        journal = Journal(str(tmp_path / "link"), str(tmp_path / "socket"))
+        assert journal.write([datagram(RECORD)])
+        assert ear.recv(10_000).splitlines()[-1].decode() == spool_field(f"{tmp_path}/real/")
+        journal.close()
+    assert spool_field("/a\nPRIORITY=0") == "INBOXD_SPOOL=/a PRIORITY=0"

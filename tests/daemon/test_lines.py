@@ -1,3 +1,5 @@
+"""The lines of a batch's file, and an array brought to lines."""
+
 import io
 import json
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""What files are called, and which names are nobody's."""
+
 import os
 
 import pytest

@@ -1,3 +1,5 @@
+"""Answers in groups: one sync for many, none lost whatever the disk refuses."""
+
 import errno
 import threading
 from collections.abc import Callable, Iterator, Sequence

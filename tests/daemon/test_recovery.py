@@ -1,3 +1,5 @@
+"""What a start finds after a crash."""
+
 import json
 from itertools import count
 from pathlib import Path

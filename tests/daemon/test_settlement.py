@@ -1,3 +1,5 @@
+"""How a job's file ends: its answer, failed/, deferred/."""
+
 import json
 import os
 from pathlib import Path

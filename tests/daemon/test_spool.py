@@ -1,3 +1,5 @@
+"""The folders as one spool: made, locked, and still ours."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""One file on its way: what is rejected, looked at again, or called."""
+
 import os
 import socket
 import time

@@ -243,7 +243,7 @@ def test_why_a_job_waits_is_told_over_http_as_on_the_command_line(tmp_path: Path
                 cause = said.partition(": ")[2].partition(", in ")[0]
                 return bool(cause) and cause in told
 
-            wait_until(same, "the same sentence")
+            assert wait_until(same, "the same sentence")
 
 
 def test_why_a_job_of_a_shared_file_waits_is_told_of_the_job(served: Served, closed: CountingServer) -> None:

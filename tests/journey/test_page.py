@@ -3,7 +3,6 @@
 Chromium comes from the system; where there is none these tests are skipped, and CI has one.
 """
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,15 +10,9 @@ import pytest
 
 from tests.daemonkit import CountingServer, wait_until
 from tests.gatewaykit import Served
+from tests.pagekit import PATIENCE, chromium, opened, sync_api
 
 pytestmark = pytest.mark.journey
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("needs chromium (apt-get install chromium)", allow_module_level=True)
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
-
-PATIENCE = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +32,21 @@ def served(tmp_path_factory: pytest.TempPathFactory, server: CountingServer) -> 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser: Any, served: Served) -> Iterator[Any]:
     """Return a page at / in which nothing may go wrong: no error in the console, nothing refused by the policy."""
-    context = browser.new_context(viewport={"width": 390, "height": 844}, base_url=f"http://{served.address()}")
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
     wrong: list[str] = []
-    page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
     hosts: set[str] = set()
-    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-    page.goto("/")
-    yield page
-    context.close()
+    with opened(browser, served.address(), width=390) as page:
+        page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+        page.goto("/")
+        yield page
     assert wrong == []
     assert hosts == {served.address()}
 

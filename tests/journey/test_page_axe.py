@@ -4,7 +4,6 @@ axe-core 4.14.1 lies in tests/axe with its licence (MPL 2.0), from the npm packa
 is installed.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,9 @@ import pytest
 
 from tests.daemonkit import CountingServer
 from tests.gatewaykit import Served
+from tests.pagekit import chromium, opened
 
 pytestmark = pytest.mark.journey
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("needs chromium (apt-get install chromium)", allow_module_level=True)
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
 
 AXE = Path(__file__).parent.parent / "axe" / "axe.min.js"
 PATIENCE = 60_000
@@ -48,25 +43,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing_serious(browser: Any, served: Served, width: int, scheme: str) -> None:
-    context = browser.new_context(
-        viewport={"width": width, "height": 844}, color_scheme=scheme, base_url=f"http://{served.address()}"
-    )
-    context.set_default_timeout(PATIENCE)
-    page, found = context.new_page(), {}
+    found = {}
     jobs = [f"/page/job?q={identifier}" for identifier in ("went-well", "went-wrong", "waits", "nobody")]
-    for path in ("/", "/docs", *jobs):
-        page.goto(path)
-        # Run beside the page: its policy lets no page add a script.
-        page.evaluate(AXE.read_text("utf-8"))
-        found[path] = page.evaluate(SERIOUS)
-    context.close()
+    with opened(browser, served.address(), width=width, patience=PATIENCE, color_scheme=scheme) as page:
+        for path in ("/", "/docs", *jobs):
+            page.goto(path)
+            # Run beside the page: its policy lets no page add a script.
+            page.evaluate(AXE.read_text("utf-8"))
+            found[path] = page.evaluate(SERIOUS)
     assert found == {path: [] for path in found}

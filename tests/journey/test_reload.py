@@ -16,18 +16,13 @@ def config_of(server: CountingServer, rate: str, more: str = "") -> str:
     return f'[api.here]\nbase_url = "{server.url("/")}"\nrate = "{rate}"\n{more}'
 
 
-def rewrite(daemon: Daemon, text: str) -> None:
-    """Put other text behind the lines that every test's config begins with."""
-    daemon.config.write_text("\n".join([*daemon.config.read_text().splitlines()[:2], text]))
-
-
 def test_a_new_limit_holds_for_the_jobs_that_wait_already(tmp_path: Path) -> None:
     """At one an hour a single job would be answered in the time this test has, and not thirty."""
     with CountingServer() as server, Daemon(tmp_path, config_of(server, "1/h")) as daemon:
         for number in range(30):
             daemon.drop(f"job{number}", {"url": server.url("/ok")})
         wait_until(lambda: len(daemon.files("outbox")) >= 1, "the first answer")
-        rewrite(daemon, config_of(server, "500/s"))
+        daemon.configure(config_of(server, "500/s"))
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: len(daemon.files("outbox")) == 30, "all answers")
         assert "event=reloaded" in daemon.log
@@ -35,7 +30,7 @@ def test_a_new_limit_holds_for_the_jobs_that_wait_already(tmp_path: Path) -> Non
 
 def test_a_bad_config_is_refused_with_its_reason_and_the_old_one_stays(tmp_path: Path) -> None:
     with CountingServer() as server, Daemon(tmp_path, config_of(server, "500/s")) as daemon:
-        rewrite(daemon, config_of(server, "many"))
+        daemon.configure(config_of(server, "many"))
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: "the old one stays" in daemon.log, "the refusal")
         assert "api.here.rate" in daemon.log
@@ -45,7 +40,7 @@ def test_a_bad_config_is_refused_with_its_reason_and_the_old_one_stays(tmp_path:
 
 def test_what_cannot_change_at_run_time_is_said_to_need_a_restart(tmp_path: Path) -> None:
     with CountingServer() as server, Daemon(tmp_path) as daemon:
-        rewrite(daemon, f"window = 30\n{config_of(server, '5/s')}")
+        daemon.configure(f"window = 30\n{config_of(server, '5/s')}")
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: "event=reloaded" in daemon.log, "the reload")
         assert "needs_restart=window" in daemon.log
@@ -61,11 +56,11 @@ def test_threads_come_and_go_while_calls_go_on(tmp_path: Path) -> None:
         daemon.drop("many", *({"url": server.url("/slow?ms=2000"), "timeout": "60s"} for _ in range(12)))
         server.wait_for(1)
         few = threads(daemon)
-        rewrite(daemon, "threads = 12\n")
+        daemon.configure("threads = 12\n")
         daemon.signal(signal.SIGHUP)
         server.wait_for(12)
         wait_until(lambda: threads(daemon) == few + 14, "all new threads")
-        rewrite(daemon, "threads = 3\n")
+        daemon.configure("threads = 3\n")
         daemon.signal(signal.SIGHUP)
         assert [answer["status"] for answer in daemon.batch("many")] == ["done"] * 12
         wait_until(lambda: daemon.log.count("event=reloaded") == 2, "both reloads")
