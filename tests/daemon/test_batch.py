@@ -328,7 +328,7 @@ def test_lines_begun_together_with_known_ones_wait_for_room_by_themselves(desk: 
     assert desk.turn() == inf
     desk.bench.outbox.commit()
     assert desk.batches[-1].progress["done"] == 4
-    assert desk.batches[-1].rests
+    assert desk.batches[-1].comes_to_rest()
     desk.bench.client.refuse = None
     desk.turn()
     assert [asked.errand.token.partition(":")[2] for asked in desk.bench.client.asked] == ["2", "4", "6", "8"]
