@@ -73,7 +73,7 @@ def key_reused() -> Refused:
     return Refused(422, why, title="Idempotency-Key is already used")
 
 
-def _set(decided: asyncio.Future[None]) -> None:
+def _set(decided: asyncio.Future[None], _: Parcel) -> None:
     # Whoever asked may be gone.
     if not decided.done():
         decided.set_result(None)
@@ -193,7 +193,7 @@ class Desk:
             for parcel in group:
                 if parcel.error is None:
                     self.backlog.add(parcel.letters)
-                parcel.decided()
+                parcel.decided(parcel)
 
         self._call_soon(tell)
 

@@ -69,10 +69,13 @@ class Letter:
 
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """The jobs of one request, which are accepted or refused together; `error` says in words why they were refused."""
+    """The jobs of one request, which are accepted or refused together; `error` says in words why they were refused.
+
+    `decided` is what the parcel is given to then.
+    """
 
     letters: list[Letter]
-    decided: Callable[[], None]
+    decided: Callable[[Parcel], None]
     error: str | None = None
     size: int = field(init=False)
 
