@@ -5,28 +5,46 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 import inboxd
-from inboxd.daemon.cli_cache import cache
-from inboxd.daemon.cli_jobs import JOBS
 from inboxd.daemon.cli_options import CONFIG, JSON, SPOOL, fail, load_config, spool_folder, status_of
-from inboxd.daemon.cli_queue import queue
-from inboxd.daemon.cli_system import SYSTEM
-from inboxd.daemon.cli_tree import tree
-from inboxd.daemon.cli_watch import WATCH
+
+# Commands that have a module of their own, which is loaded when one of them is asked for.
+_MODULES = {
+    "cache": ("cache",),
+    "jobs": ("cancel", "hold", "pause", "release", "resume", "retry", "why"),
+    "queue": ("queue",),
+    "system": ("completion", "doctor", "fsck", "install-units", "man"),
+    "tree": ("tree",),
+    "watch": ("follow", "top"),
+}
+_MODULE_OF = {command: module for module, commands in _MODULES.items() for command in commands}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """All commands: those of this module, and those of the others by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give their names, in order."""
+        return sorted([*super().list_commands(ctx), *_MODULE_OF])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Give one by its name."""
+        if cmd_name not in _MODULE_OF:
+            return super().get_command(ctx, cmd_name)
+        found = getattr(import_module(f"inboxd.daemon.cli_{_MODULE_OF[cmd_name]}"), cmd_name.replace("-", "_"))
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(inboxd.__version__, prog_name="inboxd")
 def main() -> None:
     """Drop a file, the call gets made."""
-
-
-for command in (*JOBS, tree, *SYSTEM, *WATCH, cache, queue):
-    main.add_command(command)
 
 
 @main.command()

@@ -194,6 +194,3 @@ def resume(aside: Aside, api: str) -> dict[str, Any]:
     """
     was = aside.resume_api(api)
     return {"name": api, "paused": False, "said": f"{api}: {'goes on' if was else 'was not paused'}"}
-
-
-JOBS = (why, hold, release, cancel, retry, pause, resume)

@@ -111,6 +111,3 @@ def man(context: click.Context) -> None:
     root = context.find_root().command
     assert isinstance(root, click.Group)
     click.echo(page(root), nl=False)
-
-
-SYSTEM = (fsck, doctor, install_units, completion, man)

@@ -63,6 +63,3 @@ def follow(job: str, config: str | None, spool: str | None) -> None:
         fail(f"{error.filename}: cannot be read: {error.strerror}")
     except KeyboardInterrupt:
         return
-
-
-WATCH = (top, follow)

@@ -16,6 +16,7 @@ import tomli
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from inboxd.cache.store import ENTRIES, SIZE
+from inboxd.daemon import cores
 from inboxd.daemon.gatewayconfig import Gateway
 from inboxd.daemon.keep import Keeps
 from inboxd.daemon.sample import keys
@@ -90,8 +91,8 @@ class Config(BaseModel):
 
     spool: str = Field("./spool", min_length=1, description="the folder that holds inbox, outbox and the rest")
     threads: int = Field(16, ge=1, le=1024, description="calls at a time that one API may have; a third more workers")
-    processes: int = Field(
-        1, ge=1, le=64, description="1: one for all; N: N more that make the calls, each on a core of its own"
+    processes: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        "auto", description="N more that make calls, a core each; 1: one for all; auto: one for each core, at most 4"
     )
     window: int = Field(1000, ge=10, description="jobs held in memory; the others wait in their folder")
     fsync: Literal["group", "off"] = Field("group", description="group: answers survive a power cut; off: they may not")
@@ -128,6 +129,11 @@ class Config(BaseModel):
     def apis(self) -> list[Api]:
         """The named APIs, each completed from `[defaults]`."""
         return [_completed(api, self.defaults) for api in self.api.values()]
+
+    @property
+    def mates(self) -> int:
+        """How many further processes make calls; 0: one process is all there is."""
+        return cores.mates(self.processes, self.threads, cores.count())
 
     def missing_secrets(self) -> list[str]:
         """Say of each secret that is referred to and cannot be had now, where it was looked for."""

@@ -61,6 +61,8 @@ class House:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.config = config
+        # With any other process that makes calls, this one makes only those that are its own to make.
+        self._mates = config.mates
         self._read = read or (lambda: config)
         self._on_level = on_level
         self._on_log = on_log
@@ -83,21 +85,19 @@ class House:
         config, spool, clock = self.config, self.spool, self.clock
         spool.make()
         spool.lock()
-        # With any other process that makes calls, this one makes only those that are its own to make.
-        mates = config.processes if config.processes > 1 else 0
-        self.inflight = Inflight(spool, clock.wall(), mates)
+        self.inflight = Inflight(spool, clock.wall(), self._mates)
         back = recover(spool)
         self.inflight.keep_only(spool.tokens())
         # Before there are any threads, for it may fail.
-        self.inflight.open(workers_for(threads_of(config)))
+        self.inflight.open(workers_for(self._threads_of(config)))
         self.parts = Parts(
             config,
             spool,
             clock,
             self.inflight,
             back,
-            mates,
-            threads_of(config),
+            self._mates,
+            self._threads_of(config),
             notify=self._notify,
             hopeless=self._hopeless,
             on_log=self._on_log,
@@ -173,17 +173,21 @@ class House:
         finally:
             self._notify.ready()
 
+    def _threads_of(self, config: Config) -> int:
+        """Give the part that each process has of the calls at a time."""
+        return -(-config.threads // max(1, self._mates))
+
     def _change(self, new: Config) -> None:
         try:
-            self.inflight.have_room_for(workers_for(threads_of(new)))
+            self.inflight.have_room_for(workers_for(self._threads_of(new)))
         except OSError as error:
             raise ConfigError(f"threads: no room to note what they do: {error.strerror}") from None
         changes: dict[str, Any] = {name: getattr(new, name) for name in AT_RUN_TIME}
         changes["log"] = self.config.log.model_copy(update={"level": new.log.level})
         self.config = self.config.model_copy(update=changes)
         self.parts.rounds.change(self.config)
-        self.parts.crew.change(self.config, threads_of(self.config))
-        self.parts.client.employ(threads_of(self.config))
+        self.parts.crew.change(self.config, self._threads_of(self.config))
+        self.parts.client.employ(self._threads_of(self.config))
         self.parts.client.change(
             self.config.apis,
             allow=self.config.allow,
@@ -257,11 +261,6 @@ class House:
         self.spool.unlock()
         self._notify.close()
         log.info("stopped", extra={"fields": {"answered": parts.outbox.committed, "cut": self.cut}})
-
-
-def threads_of(config: Config) -> int:
-    """Give the part that each process has of the calls at a time."""
-    return -(-config.threads // config.processes)
 
 
 def uids(users: Iterable[str]) -> frozenset[int]:

@@ -91,8 +91,10 @@ class Daemon:
         self._env = env
         self.spool = folder / "spool"
         self.config = folder / "inboxd.toml"
-        # However full the disk of the machine is: no test is about that.
-        self.config.write_text(f'spool = "spool"\nmin_free = 0\n{config}')
+        # However full the disk of the machine is: no test is about that. And one process, unless a test is about more,
+        # for hundreds of daemons are started.
+        processes = "" if "processes" in config else "processes = 1\n"
+        self.config.write_text(f'spool = "spool"\nmin_free = 0\n{processes}{config}')
         self._log = folder / "daemon.log"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemonkit import wait_until
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNS = 0x00020000
 # FS_IOC_SHUTDOWN (EXT4_IOC_SHUTDOWN), and how: the log is flushed with all data, with the metadata, or not at all.
@@ -82,7 +84,9 @@ class PowerCuts:
             os.close(fd)
 
     def umount(self) -> None:
-        _run("umount", str(self._folder))
+        # Processes of a daemon that was killed take a moment to notice.
+        umount = ["umount", str(self._folder)]
+        wait_until(lambda: not subprocess.run(umount, capture_output=True, check=False).returncode, "a disk let go")
 
 
 def _run(*command: str) -> None:

@@ -59,6 +59,7 @@ def test_without_defaults_an_api_has_the_policy_of_the_library() -> None:
     [
         ("threads = 0", "1: threads: found 0; expected greater than or equal to 1"),
         ("\nthreads = 1025", "2: threads: found 1025; expected less than or equal to 1024"),
+        ("processes = 0", "1: processes: found 0; expected greater than or equal to 1 or 'auto'"),
         ('threads = "16"', "1: threads: found a string; expected an integer"),
         ("threads = true", "1: threads: found a boolean; expected an integer"),
         ("window = 9", "1: window: found 9; expected greater than or equal to 10"),

@@ -1,19 +1,25 @@
 """The manual page has every command and option, and is whole roff."""
 
+import importlib
+import pkgutil
 import shutil
 import subprocess
 
 import click
 import pytest
 
+import inboxd.daemon
 from inboxd.daemon.cli import main
 from inboxd.daemon.manpage import page
 
 
 def commands(group: click.Group) -> list[click.Command]:
+    context = click.Context(group)
+    children = [group.get_command(context, name) for name in group.list_commands(context)]
     return [
         found
-        for command in group.commands.values()
+        for command in children
+        if command is not None
         for found in (commands(command) if isinstance(command, click.Group) else [command])
     ]
 
@@ -47,3 +53,11 @@ def test_man_has_nothing_to_complain_of() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "install-units" in done.stdout
+
+
+def test_every_command_of_every_module_can_be_called() -> None:
+    reached = [main, *commands(main), *(main.get_command(click.Context(main), name) for name in ("queue", "cache"))]
+    for module in pkgutil.iter_modules(inboxd.daemon.__path__):
+        if module.name.startswith("cli_"):
+            found = vars(importlib.import_module(f"inboxd.daemon.{module.name}")).values()
+            assert [one.name for one in found if isinstance(one, click.Command) and one not in reached] == []

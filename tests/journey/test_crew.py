@@ -138,7 +138,7 @@ def test_a_mate_that_stands_still_is_killed_and_its_lines_are_begun_again(tmp_pa
 def test_what_mates_did_is_counted_as_if_the_house_had_done_it(tmp_path: Path) -> None:
     with CountingServer() as server, Served(tmp_path, more=TWO) as daemon:
         mate = with_a_mate(daemon, server)
-        daemon.drop("orders", *({"url": server.url(f"/slow/{number}?ms=100")} for number in range(300)))
+        daemon.drop("orders", *({"url": server.url(f"/slow/{number}?ms=250")} for number in range(300)))
         said = wait_until(lambda: [one for one in processes(daemon) if one["jobs"]], "jobs that the mate has")
         assert {one["number"] for one in said} <= {1, 2}
         assert mate in {one["pid"] for one in processes(daemon)}
