@@ -33,7 +33,7 @@ from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, parse
 from inboxd.jobs.lanes import BATCH_SHARE, LaneFull
 from inboxd.jobs.result import Answer
-from inboxd.jobs.task import Postponed
+from inboxd.jobs.task import Errand, Postponed
 from inboxd.jobs.tree import alone
 
 log = logging.getLogger("inboxd.batch")
@@ -41,6 +41,9 @@ log = logging.getLogger("inboxd.batch")
 # Lines whose next attempt is far away are remembered by their place in the file; more of them than
 # this, and the batch waits for some to be through.
 REMEMBERED = 50_000
+# Lines that are begun together while all are answered from what is known; else one by one, for who finds no room has
+# to begin anew.
+KNOWN_RUN = 32
 # So many more lines given back than answered by other processes, and they are not asked again.
 TOLD_ENOUGH = 64
 
@@ -58,15 +61,19 @@ class Batch:
         self._spool = worker.spool
         self._lines = opened(worker.spool, claim, worker.client.apis, worker.max_job)
         self._score = Score()
-        # The reading side: lines that wait for their time, the one that found no room, how many were begun.
+        # The reading side: lines that wait for their time, those that found no room or are just being begun, how many
+        # of them are begun together, how many were begun.
         self._waiting: list[tuple[float, int, Line]] = []
         self._returned: deque[tuple[Line, float]] = deque()
-        self._in_hand: Line | None = None
+        self._in_hand: deque[Line] = deque()
+        self._run = 1
         self._begun = 0
         self._at_end = False
         # Whether lines are only for this process: the other ones gave most of them back.
         self._ours = False
         self._helped = 0
+        # Answers that this turn had at hand, which the outbox is told of together: each word to it is a wake-up.
+        self._untold = 0
         # The answering side: made here or by another process, appended, and how many of those begun have ended.
         self._made: deque[Answer | Ready] = deque()
         self._appended: list[Answer | Ready] = []
@@ -78,20 +85,27 @@ class Batch:
 
     def turn(self, now: float, most: int) -> float:
         """Set up to `most` lines to work; gives when to come again: `now` for at once, inf for when there is room."""
+        try:
+            return self._work_on(now, most)
+        finally:
+            if self._untold:
+                self._worker.outbox.put(self, self._untold)
+                self._untold = 0
+
+    def _work_on(self, now: float, most: int) -> float:
         self._take_in_returned()
-        for _ in range(most):
-            if self._in_hand is None and (again := self._share_out(now)) is not None:
+        while most > 0:
+            if not self._in_hand and (again := self._share_out(now)) is not None:
                 return again
-            line = self._in_hand or self._next(now)
-            if line is None:
+            run = min(self._run, most)
+            while len(self._in_hand) < run and (line := self._next(now)) is not None:
+                self._in_hand.append(line)
+            if not self._in_hand:
                 return self._when_next(now)
-            self._in_hand = line
-            try:
-                self._begin(line, now)
-            except LaneFull as full:
-                self.refused = full
+            most -= len(self._in_hand)
+            self._begin(now)
+            if self._in_hand:
                 return inf
-            self._in_hand = None
         return now
 
     def _share_out(self, now: float) -> float | None:
@@ -104,7 +118,7 @@ class Batch:
             while len(jobs) < room and (line := self._next(now)) is not None:
                 token = f"{self.claim.token}:{line.number}"
                 if line.ours or len(line.data) > LONGEST or token in self._worker.crashes:
-                    self._in_hand = line
+                    self._in_hand.append(line)
                     break
                 jobs.append((line, Asked(token, self.claim.name, line.number, line.data, line.attempts, line.tried)))
             if jobs:
@@ -159,7 +173,7 @@ class Batch:
                 return whole
             self._at_end = True
             # The last answer may be in already; somebody has to look.
-            self._worker.outbox.put(self)
+            self._untold += 1
         return self._waiting[0][0] if self._waiting else inf
 
     def _whole_at(self, now: float) -> float:
@@ -169,27 +183,48 @@ class Batch:
         since = status.st_mtime > time_of(self.claim.token) + 0.001
         return whole_at(status, now, self._worker.quiet) if since else -inf
 
-    def _begin(self, line: Line, now: float) -> None:
-        """Set one line to work; raises LaneFull when there is no room."""
+    def _begin(self, now: float) -> None:
+        """Set the lines in hand to work; those that find no room stay there, as all do that an error comes before."""
+        asked = []
+        for _ in range(len(self._in_hand)):
+            one = self._errand_of(self._in_hand[0], now)
+            line = self._in_hand.popleft()
+            if one is not None:
+                self._in_hand.append(line)
+                asked.append(one)
+        self._run = KNOWN_RUN
+        for outcome in self._worker.client.take(asked):
+            line = self._in_hand.popleft()
+            if isinstance(outcome, Answer):
+                self._had_at_hand(line, outcome)
+                continue
+            self._run = 1
+            if isinstance(outcome, LaneFull):
+                self.refused = outcome
+                self._in_hand.append(line)
+            else:
+                line.data = b""
+                self._follow(line, outcome)
+
+    def _errand_of(self, line: Line, now: float) -> tuple[Job, Errand] | None:
+        """Give what a line asks for, and how it is to be handled; None when it is answered, or has to wait."""
         token = f"{self.claim.token}:{line.number}"
         try:
             job = self._parse(line)
             self._worker.attach(self.claim, job.attachments, now)
         except NotYet as missing:
             self._wait(line, missing.at)
-            return
+            return None
         except (Invalid, Unfit) as error:
             fault = Invalid(str(error))
-            self._answer(line, self._worker.ended(token, "rejected", fault, time_of(self.claim.token), now))
-            return
+            self._had_at_hand(line, self._worker.ended(token, "rejected", fault, time_of(self.claim.token), now))
+            return None
         errand = self._worker.errand(self.claim, job, token, line.attempts, line.tried, self.share)
         ended = self._worker.ended_before(errand, now)
         if ended is not None:
-            self._answer(line, ended)
-            return
-        future = self._worker.client.submit(job, errand)
-        line.data = b""
-        self._follow(line, future)
+            self._had_at_hand(line, ended)
+            return None
+        return job, errand
 
     def _parse(self, line: Line) -> Job:
         if line.trouble is not None:
@@ -214,11 +249,18 @@ class Batch:
         self._worker.wake()
 
     def _answer(self, line: Line, answer: Answer) -> None:
+        self._make(line, answer)
+        self._worker.outbox.put(self)
+
+    def _had_at_hand(self, line: Line, answer: Answer) -> None:
+        self._make(line, answer)
+        self._untold += 1
+
+    def _make(self, line: Line, answer: Answer) -> None:
         answer.name = self.claim.name
         answer.line = line.number
         self._worker.count(answer)
         self._made.append(answer)
-        self._worker.outbox.put(self)
 
     def stage(self) -> list[str]:
         """Append the answers made so far to the checkpoint, in one write."""
@@ -306,7 +348,7 @@ class Batch:
     def rests(self) -> bool:
         """Tell whether no line is under way and something is left to do; on the intake's thread, between two turns."""
         self._take_in_returned()
-        put_off = len(self._waiting) + (self._in_hand is not None)
+        put_off = len(self._waiting) + len(self._in_hand)
         return self._begun - put_off == self._ended and not (self._at_end and not put_off)
 
     @property

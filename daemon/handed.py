@@ -22,6 +22,10 @@ from inboxd.jobs.result import Response
 
 # With fewer jobs at hand than these, this process alone is done with them as soon.
 BUSY = 32
+# So many more jobs given back untouched than answered, and for so many seconds no more are given: those that come now
+# ask for what other processes do not do, and would go there and back for nothing.
+TOLD_ENOUGH = 64
+ALONE = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -64,9 +68,14 @@ class Handed:
         self._ours: set[str] = set()
         self._pending: list[tuple[Claim, Asked]] = []
         self.count = 0
+        # How many more were answered than given back, of late; and until when none are given (monotonic).
+        self._helped = 0
+        self._alone_until = 0.0
 
     def helps(self, waiting: int) -> bool:
         """Tell whether other processes are to get what they may have of `waiting` claimed jobs."""
+        if self._alone_until and self._worker.clock.mono() < self._alone_until:
+            return False
         return self.count > 0 or waiting >= BUSY
 
     @property
@@ -114,6 +123,7 @@ class Handed:
                 answer.response = replace(answer.response, side=self._side(claim, answer.response))
             worker.settle(claim, (), answer)
         self.count -= len(answers)
+        self._helped = min(self._helped + len(answers), TOLD_ENOUGH)
 
     def _side(self, claim: Claim, response: Response) -> BinaryIO | None:
         """Open the staged body again, unless it came along."""
@@ -129,6 +139,12 @@ class Handed:
             trace = (back.id or claim.token, time_of(claim.token), back.tried, back.attempts)
             worker.postpone(claim, now + back.wait, *trace)
         else:
+            self._note_in_vain()
             self._ours.add(claim.token)
             self._again.append(claim)
             worker.wake()
+
+    def _note_in_vain(self) -> None:
+        self._helped -= 1
+        if self._helped < -TOLD_ENOUGH:
+            self._helped, self._alone_until = 0, self._worker.clock.mono() + ALONE

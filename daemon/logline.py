@@ -54,9 +54,9 @@ def logfmt(entry: Entry) -> str:
     """Give the entry as `ts=… level=… event=… id=…`, without a newline; fields that are None are left out."""
     at, level, event, fields = entry
     line = f"ts={isotime(at)} level={level} event={_text(event)}"
-    for name, value in _ordered(fields):
-        start, secret = _known(name)
-        line += start + (_HIDDEN if secret else _text(value))
+    for name, start, secret in _ordered(tuple(fields)):
+        if (value := fields[name]) is not None:
+            line += start + (_HIDDEN if secret else _text(value))
     return line
 
 
@@ -64,7 +64,9 @@ def json_line(entry: Entry) -> str:
     """Give the entry as a JSON object, without a newline; fields that are None are left out."""
     at, level, event, fields = entry
     shown = {"ts": isotime(at), "level": level, "event": masked(event)}
-    shown.update((name, _HIDDEN if _known(name)[1] else _plain(value)) for name, value in _ordered(fields))
+    for name, _, secret in _ordered(tuple(fields)):
+        if (value := fields[name]) is not None:
+            shown[name] = _HIDDEN if secret else _plain(value)
     return _json(shown)
 
 
@@ -87,15 +89,12 @@ def _mask(match: re.Match[str]) -> str:
     return f"{match['scheme']} {_HIDDEN}"
 
 
-def _ordered(fields: dict[str, Any]) -> list[tuple[str, Any]]:
-    first = [(name, fields[name]) for name in ORDER if name in fields and fields[name] is not None]
-    return first + [pair for pair in fields.items() if pair[1] is not None and pair[0] not in _PLACED]
-
-
+# Each event has the same fields over and over.
 @lru_cache(maxsize=512)
-def _known(name: str) -> tuple[str, bool]:
-    """Give how a field begins in logfmt, and whether its value is a secret."""
-    return f" {re.sub(r'[^a-zA-Z0-9_.-]', '_', name)}=", is_secret(name)
+def _ordered(names: tuple[str, ...]) -> list[tuple[str, str, bool]]:
+    """Give the fields in their order: each name, how it begins in logfmt, and whether its value is a secret."""
+    ordered = [name for name in ORDER if name in names] + [name for name in names if name not in _PLACED]
+    return [(name, f" {re.sub(r'[^a-zA-Z0-9_.-]', '_', name)}=", is_secret(name)) for name in ordered]
 
 
 def _text(value: Any) -> str:

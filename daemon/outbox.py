@@ -44,8 +44,33 @@ class Settlement(Protocol):
         """Take note that all of it is durable and visible."""
 
 
+class Waiting(queue.Queue["tuple[Settlement, int] | None"]):
+    """What waits for the disk, each with how many answers it brings: those are what there may be so many of."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._answers = 0
+
+    def _qsize(self) -> int:
+        return self._answers
+
+    def _put(self, item: tuple[Settlement, int] | None) -> None:
+        super()._put(item)
+        self._answers += _answers_of(item)
+
+    def _get(self) -> tuple[Settlement, int] | None:
+        item: tuple[Settlement, int] | None = super()._get()
+        self._answers -= _answers_of(item)
+        return item
+
+
+def _answers_of(item: tuple[Settlement, int] | None) -> int:
+    # The word that it is the end has to be seen as well.
+    return 1 if item is None else item[1]
+
+
 class Outbox:
-    """The thread that commits. `put` blocks while WAITING settlements are waiting already.
+    """The thread that commits. `put` blocks while WAITING answers are waiting already.
 
     While the disk refuses it tries again, unless that is `hopeless`: then the next start makes good for it.
     """
@@ -60,7 +85,7 @@ class Outbox:
         self._spool = spool
         self._hopeless = hopeless
         self._pause = pause
-        self._waiting: queue.Queue[Settlement | None] = queue.Queue(WAITING)
+        self._waiting = Waiting(WAITING)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self.trouble: str | None = None
         self.committed = 0
@@ -80,9 +105,9 @@ class Outbox:
         """Begin to commit."""
         self._thread.start()
 
-    def put(self, settlement: Settlement) -> None:
-        """Hand over a settlement."""
-        self._waiting.put(settlement)
+    def put(self, settlement: Settlement, answers: int = 1) -> None:
+        """Hand over a settlement with so many new answers."""
+        self._waiting.put((settlement, answers))
 
     def stop(self) -> None:
         """Commit what was put, and end."""
@@ -94,10 +119,10 @@ class Outbox:
             group, more = take_all(self._waiting)
             if group:
                 began = time.monotonic()
-                # A batch is put once for each of its answers, and committed once.
-                self._insist(list(dict.fromkeys(group)))
+                # A batch is put for each of its answers, and committed once.
+                self._insist(list(dict.fromkeys(settlement for settlement, _ in group)))
                 self.took.observe(time.monotonic() - began)
-                self._take_off(len(group))
+                self._take_off(group)
             if not more:
                 self._waiting.task_done()
                 return
@@ -143,9 +168,9 @@ class Outbox:
         for settlement in group:
             self._insist([settlement], staged=staged)
 
-    def _take_off(self, settled: int) -> None:
-        self.committed += settled
-        for _ in range(settled):
+    def _take_off(self, group: list[tuple[Settlement, int]]) -> None:
+        for _, answers in group:
+            self.committed += answers
             self._waiting.task_done()
 
 

@@ -60,7 +60,7 @@ class Posted(Batch):
     @property
     def stuck(self) -> LaneFull | None:
         """Why the next line finds no room, if that is so."""
-        return self.refused if self._in_hand is not None else None
+        return self.refused if self._in_hand else None
 
     def line_of(self, identifier: str) -> tuple[int, bytes] | None:
         """Give the job that has this id, and its line; after a retry it need not be the one that the id speaks of."""
@@ -110,8 +110,8 @@ class Posted(Batch):
         """Take a line that was read out of where it waits for its time or for room."""
         while self._returned:
             self._wait(*self._returned.popleft())
-        if self._in_hand is not None and self._in_hand.number == number:
-            line, self._in_hand = self._in_hand, None
+        if (line := next((one for one in self._in_hand if one.number == number), None)) is not None:
+            self._in_hand.remove(line)
             return line
         entry = next((entry for entry in self._waiting if entry[1] == number), None)
         if entry is None:

@@ -105,6 +105,6 @@ class Ties:
 def _ended(errand: Errand, status: Status, why: str, now: float) -> Answer:
     """Make the answer of a job that will not be called."""
     answer = Answer(errand.id or errand.token, status, received=errand.received or now, finished=now)
-    answer.attempts = errand.attempts
+    answer.attempts = list(errand.attempts)
     answer.error = Problem(status, why)
     return answer

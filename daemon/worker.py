@@ -209,14 +209,17 @@ class Worker:
 
     def ended_before(self, errand: Errand, now: float) -> Answer | None:
         """Give the answer of a job that was taken back, or over which the daemon died too often; None for any other."""
-        status: Status = "failed"
-        fault: Fault = Poisoned(f"the daemon died {CRASHES} times while this job was being called", uncertain=True)
+        status: Status
+        fault: Fault
         if self.unwanted and errand.token.partition(":")[0] in self.unwanted:
             status, fault = "cancelled", Cancelled("taken back before it was done")
-        elif len(self.crashes.get(errand.token, ())) < CRASHES:
+        elif len(self.crashes.get(errand.token, ())) >= CRASHES:
+            why = f"the daemon died {CRASHES} times while this job was being called"
+            status, fault = "failed", Poisoned(why, uncertain=True)
+        else:
             return None
         answer = self.ended(errand.id or errand.token, status, fault, errand.received or now, now)
-        answer.attempts = errand.attempts
+        answer.attempts = list(errand.attempts)
         return answer
 
     def one_at_a_time(self, errand: Errand, now: float) -> None:

@@ -29,7 +29,7 @@ from inboxd.jobs.handlers import Handler, Handlers, Work
 from inboxd.jobs.ids import uuid7
 from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.lane import Lane, RetryLater
-from inboxd.jobs.lanes import LaneQueue
+from inboxd.jobs.lanes import LaneFull, LaneQueue
 from inboxd.jobs.marks import Marks, NoMarks
 from inboxd.jobs.put import Bucket
 from inboxd.jobs.queuejobs import Deed, QueueJobs
@@ -109,23 +109,59 @@ class ApiClient:
         Raises `LaneFull` when the window has no room and the errand does not want to wait. What is attached to the
         future runs on a worker and must not wait for room itself.
         """
+        outcome = next(self.take([(job, errand or Errand())]))
+        if isinstance(outcome, LaneFull):
+            raise outcome
+        if isinstance(outcome, Future):
+            return outcome
+        future: Future[Answer] = Future()
+        future.set_result(outcome)
+        return future
+
+    def take(
+        self, asked: Iterable[tuple[Job | Mapping[str, Any], Errand]]
+    ) -> Iterator[Answer | Future[Answer] | LaneFull]:
+        """Take jobs as `submit` does; gives of each the answer if it is known at once, its future, or why not.
+
+        Each step is made for all of them before the next, as far as no worker is needed: from one step to another the
+        processor forgets so much that a single job costs half as much again.
+        """
         if self._closed:
             raise RuntimeError("the client is closed")
-        errand, now = errand or Errand(), self.clock.wall()
-        future: Future[Answer] = Future()
-        request_id = errand.id or uuid7()
+        tasks = [self._task_of(job, errand) for job, errand in asked]
+        known = [None if isinstance(task, Answer) else self._recall(task) for task in tasks]
+        for task, answer in zip(tasks, known, strict=True):
+            if isinstance(task, Answer):
+                yield task
+            elif answer is not None:
+                yield answer
+            else:
+                task.future = Future()
+                try:
+                    self._take_in(task)
+                except LaneFull as full:
+                    yield full
+                else:
+                    yield task.future
+
+    def _task_of(self, job: Job | Mapping[str, Any], errand: Errand) -> Task | Answer:
+        now, request_id = self.clock.wall(), errand.id or uuid7()
         try:
             parsed = job if isinstance(job, Job) else alone(parse_object(dict(job)))
             request_id = errand.id or parsed.id or request_id
             parsed, api, call = self._call_of(parsed, request_id, errand.token)
         except (Invalid, Blocked) as fault:
             why, received = Problem(fault.kind, fault.message), errand.received or now
-            future.set_result(Answer(request_id, "rejected", received=received, finished=now, error=why))
-            return future
-        task = Task.of(parsed, request_id, api, call, future, errand, now, self.clock.mono())
+            return Answer(request_id, "rejected", received=received, finished=now, error=why)
+        task = Task.of(parsed, request_id, api, call, errand, now, self.clock.mono())
         task.spacing = self.apis.spacings.get(parsed.call) if parsed.call is not None else None
-        self._take_in(task)
-        return future
+        return task
+
+    def _recall(self, task: Task) -> Answer | None:
+        # Who waits for its time looks for a known answer then; until then nobody can follow it.
+        if task.job.cache is None or task.due > self.clock.mono():
+            return None
+        return self.caching.recall(task)
 
     def _call_of(self, job: Job, request_id: str, token: str) -> tuple[Job, Api, Call | Work | Deed]:
         if job.queue is not None:
@@ -146,14 +182,9 @@ class ApiClient:
         return "do" if self._handlers.has(name) else None
 
     def _take_in(self, task: Task) -> None:
-        mono = self.clock.mono()
-        wait = min(task.due, task.expires) - mono
+        wait = min(task.due, task.expires) - self.clock.mono()
         if wait > task.errand.patience:
             task.resolve(task.postponed(wait))
-            return
-        # Who waits for its time looks for a known answer then; until then nobody can follow it.
-        if task.job.cache is not None and task.due <= mono and (answer := self.caching.recall(task)) is not None:
-            task.resolve(answer)
             return
         self.queue.admit(task, block=task.errand.block, share=task.errand.share)
         if task.cache_key is None:

@@ -37,6 +37,7 @@ from inboxd.jobs.units import Duration, Statuses
 
 Body = Literal["json", "form", "text", "base64", "file", "multipart"]
 BODIES: tuple[Body, ...] = get_args(Body)
+_BODY_FIELDS = frozenset({"json_body", *BODIES})
 # What a job may ask for; each asks for one thing.
 KINDS = ("url", "call", "do", "queue")
 _NOT_FOR_JOBS = "${secret:…} is for the config; a job names a call, or a URL of an API, which has its credentials"
@@ -196,6 +197,8 @@ class Job(QueueFields):
     def _bodies(self) -> list[Body]:
         # Not kept: up to Python 3.11 a cached_property has one lock for all jobs, and several threads read jobs.
         given = self.model_fields_set
+        if given.isdisjoint(_BODY_FIELDS):
+            return []
         return [
             name
             for name in BODIES

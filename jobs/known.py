@@ -41,10 +41,10 @@ class Known:
 
     def identify(self, task: Task, rule: CacheRule) -> bool:
         """Give a task its key; False when its answer may not be kept for others at all."""
-        call, given = task.call, (task.job.headers, task.api.headers)
+        call, given = task.call, [*task.job.headers, *task.api.headers]
         if not isinstance(call, Call) or call.segments is not None or call.method not in rule.methods:
             return False
-        if any(name.lower() in _CONDITIONAL for headers in given for name in headers):
+        if given and not _CONDITIONAL.isdisjoint(name.lower() for name in given):
             return False
         body: Any = call.request.body
         headers: Mapping[str, str] = call.request.headers

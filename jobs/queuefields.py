@@ -19,6 +19,7 @@ DEEDS = {
     "release": {"consumer"},
 }
 _BESIDE = {"wait", "lease", "consumer"}
+_ALL = DEEDS.keys() | _BESIDE
 
 Receipt = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -44,11 +45,11 @@ class QueueFields(BaseModel):
     def check_queue(self) -> None:
         """Raise ValueError for keys that do not go together."""
         given = self.model_fields_set
-        deeds = sorted(given & DEEDS.keys())
         if self.queue is None:
-            if stray := sorted(given & (DEEDS.keys() | _BESIDE)):
-                raise ValueError(f"{stray[0]}: expected only beside a queue")
+            if not given.isdisjoint(_ALL):
+                raise ValueError(f"{min(given & _ALL)}: expected only beside a queue")
             return
+        deeds = sorted(given & DEEDS.keys())
         if len(deeds) != 1 or (deeds[0] != "publish" and getattr(self, deeds[0]) is None):
             found = f", found {' and '.join(deeds)}" if deeds else ""
             raise ValueError(f"expected one of {', '.join(DEEDS)} beside a queue{found}")

@@ -6,12 +6,12 @@ its lane's waiting room and one worker at a time, so nobody needs a lock to chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from inboxd.cache.entry import Entry
 from inboxd.jobs.api import Api
@@ -52,8 +52,7 @@ def in_working_folder(name: str) -> BinaryIO:
     return open(name, "rb")
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
+class Errand(NamedTuple):
     """How the owner of a job wants it handled; the defaults are right for a library call."""
 
     id: str | None = None
@@ -61,7 +60,7 @@ class Errand:
     token: str = ""
     # When the job came in (wall time), if that was not just now, and the attempts made since.
     received: float | None = None
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    attempts: Sequence[dict[str, Any]] = ()
     tried: int = 0
     # The longest wait, in seconds, that is sat out in memory; for a longer one the job is Postponed.
     patience: float = inf
@@ -83,7 +82,6 @@ class Task:
     id: str
     api: Api
     call: Call | Work | Deed
-    future: Future[Answer]
     errand: Errand
     received_wall: float
     # The record of the attempts, as it goes into the answer, and how many of them count against the job, in all rounds.
@@ -92,6 +90,8 @@ class Task:
     # When it may be served, and when it is too late.
     due: float
     expires: float
+    # For who waits; one whose answer is known at once needs none.
+    future: Future[Answer] = field(init=False)
     # For a job that asks for the cache: what came of that, its key there, and whether it calls for all that ask alike.
     cache_use: CacheUse | None = None
     cache_key: str | None = None
@@ -122,7 +122,6 @@ class Task:
         request_id: str,
         api: Api,
         call: Call | Work | Deed,
-        future: Future[Answer],
         errand: Errand,
         now: float,
         mono: float,
@@ -135,7 +134,6 @@ class Task:
             request_id,
             api,
             call,
-            future,
             errand,
             received_wall=received,
             attempts=list(errand.attempts),

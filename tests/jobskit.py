@@ -22,7 +22,9 @@ def api(name: str = "a", **policy: Any) -> Api:
 def task(of: Api, *, due: float = 0.0, expires: float = float("inf"), **job: Any) -> Task:
     parsed = parse_object({"url": of.base_url + "/x"} | job)
     call = prepare(parsed, of, "id")
-    return Task(parsed, "id", of, call, Future(), Errand(), 0.0, [], 0, due, expires, seq=next(_NUMBERS))
+    made = Task(parsed, "id", of, call, Errand(), 0.0, [], 0, due, expires, seq=next(_NUMBERS))
+    made.future = Future()
+    return made
 
 
 def eventually(condition: Callable[[], bool], timeout: float = 20.0) -> bool:

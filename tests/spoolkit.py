@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from inboxd.daemon.worker import Worker
 from inboxd.jobs.api import Apis
 from inboxd.jobs.clock import FakeClock
 from inboxd.jobs.job import Job
+from inboxd.jobs.lanes import LaneFull
 from inboxd.jobs.result import Answer, Problem, Response
 from inboxd.jobs.task import Errand, Postponed
 from tests.crashkit import Crashing, keep
@@ -119,7 +120,8 @@ class HandOutbox:
         self._spool = spool
         self.waiting: list[Settlement] = []
 
-    def put(self, settlement: Settlement) -> None:
+    def put(self, settlement: Settlement, answers: int = 1) -> None:
+        assert answers > 0
         self.waiting.append(settlement)
 
     def commit(self) -> None:
@@ -146,7 +148,9 @@ class HandClient:
 
     asked: list[Asked] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    # What it raises for jobs whose URL has these words in it.
     refuse: BaseException | None = None
+    refused: str = ""
     # By lane: how many more jobs it says it could hold.
     rooms: dict[str, int] = field(default_factory=dict)
     # When the last answer came (wall time): each a second after the one before, and all before now, as tokens are made.
@@ -161,12 +165,23 @@ class HandClient:
         return self.rooms.get(lane, 0)
 
     def submit(self, job: Job, errand: Errand) -> Future[Answer]:
-        if self.refuse is not None:
+        if self.refuse is not None and self.refused in job.url:
             raise self.refuse
         asked = Asked(job, errand, Future())
         self.asked.append(asked)
         self.calls.append(job.url)
         return asked.future
+
+    def take(self, asked: Iterable[tuple[Job, Errand]]) -> Iterator[Answer | Future[Answer] | LaneFull]:
+        for job, errand in asked:
+            if job.cache is not None:
+                # All that may be known is known.
+                yield Answer(errand.id or "?", "done", cache="hit")
+                continue
+            try:
+                yield self.submit(job, errand)
+            except LaneFull as full:
+                yield full
 
     def answer(
         self, asked: Asked, status: str = "done", body: bytes = b'{"n": 1}', *, attempts: int = 0, **headers: str

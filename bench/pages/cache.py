@@ -42,8 +42,8 @@ def measure(field: Field) -> Page:
         "The cache",
         f"{THREADS} threads put and get entries of about 1 KB, each with a key of its own. Then {PROCESSES} processes "
         "of as many threads put and get the same few keys, and what is got must have been put under that key; and "
-        f"they ask for one URL whose answer is good for {EXPIRY:g} s. Last, one batch is dropped into a daemon twice, "
-        'each line with `"cache": "1h"` and a URL of its own: first all are called, then none.',
+        f"they ask for one URL whose answer is good for {EXPIRY:g} s. Last, one batch is dropped twice into a "
+        'daemon of one process, each line with `"cache": "1h"` and a URL of its own: first all are called, then none.',
         [side_by_side(medians, together), daemon_table(misses, hits)],
         bars(medians, together, misses, hits),
     )
@@ -94,7 +94,7 @@ def paths(field: Field) -> tuple[float, float]:
     """Return the jobs/s of a batch whose lines are not known, and of the same again."""
     work = Work("cached", field.size(50_000), lambda n: {"url": field.server.url(f"/items/{n}"), "cache": "1h"})
     found = []
-    with field.scratch() as folder, started(folder, {}) as daemon:
+    with field.scratch() as folder, started(folder, {"processes": 1}) as daemon:
         for way in ("miss", "hit"):
             before, batch = field.server.requests(), Batch(daemon, work)
             began = time.monotonic()

@@ -3,6 +3,7 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from inboxd.jobs.lanes import LaneFull
 from tests.spoolkit import Bench
 
 GOOD = '{"url": "http://api.test/good"}'
+KNOWN = '{"url": "http://api.test/known", "cache": "1h"}'
 
 
 class Desk:
@@ -296,3 +298,51 @@ def test_a_poisoned_line_is_answered_and_the_others_go_on(desk: Desk) -> None:
     batch = desk.open(f"{GOOD}\n{GOOD}\n")
     desk.bench.crashes[f"{batch.claim.token}:1"] = [1.0, 2.0, 3.0]
     assert [answer["status"] for answer in desk.finish()] == ["failed", "done"]
+
+
+def test_the_outbox_is_told_once_of_all_answers_that_a_turn_had_at_hand(desk: Desk) -> None:
+    batch = desk.open("{}\n[]\n" * 3 + f"{GOOD}\n")
+    desk.turn(most=4)
+    assert desk.bench.outbox.waiting == [batch]
+    desk.turn(most=4)
+    assert desk.bench.outbox.waiting == [batch, batch]
+    desk.bench.outbox.commit()
+    assert not batch.finished
+    desk.answer_all()
+    assert [answer["status"] for answer in desk.answers()] == ["rejected"] * 6 + ["done"]
+
+
+def test_answers_at_hand_are_told_of_also_when_the_turn_ends_badly(desk: Desk) -> None:
+    batch = desk.open(f"{{}}\n{GOOD}\n")
+    desk.bench.client.refuse = OSError("no more open files")
+    with pytest.raises(OSError, match="no more open files"):
+        desk.turn()
+    assert desk.bench.outbox.waiting == [batch]
+
+
+def test_lines_begun_together_with_known_ones_wait_for_room_by_themselves(desk: Desk) -> None:
+    desk.open(f"{KNOWN}\n{GOOD}\n{KNOWN}\n{GOOD}\n" * 2)
+    desk.bench.client.refuse = LaneFull("api", 1.0, 1.0)
+    assert desk.turn() == inf
+    desk.bench.outbox.commit()
+    assert desk.batches[-1].progress["done"] == 4
+    assert desk.batches[-1].rests
+    desk.bench.client.refuse = None
+    desk.turn()
+    assert [asked.errand.token.partition(":")[2] for asked in desk.bench.client.asked] == ["2", "4", "6", "8"]
+    desk.answer_all()
+    assert [answer["line"] for answer in desk.answers()] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_an_error_in_the_midst_of_lines_begun_together_begins_none_of_them_twice(desk: Desk) -> None:
+    bad = '{"url": "http://api.test/bad"}'
+    desk.open(f"{KNOWN}\n{KNOWN}\n{GOOD}\n{KNOWN}\n{bad}\n{KNOWN}\n{GOOD}\n")
+    desk.bench.client.refuse, desk.bench.client.refused = OSError("no more open files"), "bad"
+    with pytest.raises(OSError, match="no more open files"):
+        desk.turn()
+    assert len(desk.bench.client.asked) == 1
+    desk.bench.client.refuse = None
+    desk.turn()
+    assert len(desk.bench.client.asked) == 3
+    desk.answer_all()
+    assert [answer["line"] for answer in desk.answers()] == [1, 2, 3, 4, 5, 6, 7]

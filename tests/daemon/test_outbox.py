@@ -164,6 +164,18 @@ def test_who_hands_over_too_much_waits(office: Office) -> None:
     assert eventually(lambda: len(office.files("outbox")) == WAITING + 1)
 
 
+def test_who_brings_many_answers_at_once_fills_the_room_with_each_of_them(office: Office) -> None:
+    office.outbox.put(office.job("a"), answers=WAITING - 1)
+    assert not office.outbox._waiting.full()
+    office.outbox.put(office.job("b"))
+    assert office.outbox._waiting.full()
+    office.outbox.start()
+    office.outbox.stop()
+    assert office.outbox.committed == WAITING
+    assert office.outbox.idle
+    assert office.files("outbox") == ["a.json", "b.json"]
+
+
 def test_a_batch_put_many_times_is_committed_once_in_a_group(office: Office) -> None:
     job = office.job("a")
     for _ in range(5):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +12,7 @@ from inboxd.cache.flight import Locks
 from inboxd.cache.store import Store
 from inboxd.jobs.client import ApiClient
 from inboxd.jobs.clock import FakeClock
+from inboxd.jobs.result import Answer
 from inboxd.jobs.task import Errand, Postponed
 from tests.faultserver import FaultServer
 from tests.jobskit import eventually
@@ -36,6 +37,20 @@ def test_a_miss_is_called_and_a_hit_is_not(server: FaultServer, tmp_path: Path) 
     assert hit.response is not None
     assert miss.response is not None
     assert hit.response.json() == miss.response.json()
+
+
+def test_what_is_known_at_once_is_given_without_a_future(server: FaultServer, tmp_path: Path) -> None:
+    job = {"url": server.url(), "cache": "5m"}
+    with client_with(tmp_path) as client:
+        (first,) = client.take([(job, Errand())])
+        assert isinstance(first, Future)
+        first.result(20)
+        asked = [job, {"url": "ftp://a.test"}, job | {"delay": "1ms"}, {"url": server.url("/other"), "cache": "5m"}]
+        outcomes = list(client.take([(one, Errand()) for one in asked]))
+        known, called = outcomes[:2], outcomes[2:]
+        used = [one.result(20).cache for one in called if isinstance(one, Future)]
+    assert [one.status for one in known if isinstance(one, Answer)] == ["done", "rejected"]
+    assert used == ["hit", "miss"]
 
 
 def test_a_hundred_equal_jobs_make_one_call(server: FaultServer, tmp_path: Path) -> None:
