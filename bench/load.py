@@ -20,7 +20,7 @@ from bench.kit import Kit, Missing
 from bench.measure import ALL_CORES, Figures, Sample, Stopwatch
 from bench.peers import HERE
 from bench.rig import ROOT, Daemon, Late
-from bench.side import Settings, prepared
+from bench.side import Settings, prepared, warmed_up
 
 CONNECTIONS = 64
 SECONDS = 10
@@ -79,6 +79,7 @@ def inboxd(name: str = "inboxd", dialect: str = "", paused: str = "", settings: 
             (place / quote(paused, safe="")).touch()
         try:
             daemon.start()
+            warmed_up(daemon, settings or {})
             yield Served(port_of(daemon, dialect), daemon.pid)
         finally:
             daemon.kill()

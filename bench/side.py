@@ -135,8 +135,8 @@ def started(folder: Path, settings: Settings, cores: set[int] | None = None) -> 
 
 def warmed_up(daemon: Daemon, settings: Settings) -> None:
     """Wait until all processes have loaded what they need, as peers have when they say that they are ready."""
-    others = settings.get("processes", 1)
-    if others > 1:
+    others = Config.model_validate(settings).mates
+    if others:
         helps = 'event="a process helps"'
         wait_until(lambda: daemon.log.read_text().count(helps) >= others, "the other processes", SLOW)
 

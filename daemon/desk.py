@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from inboxd.daemon import names
 from inboxd.daemon.accepted import Backlog, Known
+from inboxd.daemon.collection import Collection
 from inboxd.daemon.entrance import First
 from inboxd.daemon.postbox import Key, Letter, Parcel, Postbox
 from inboxd.daemon.posted import Taken
@@ -72,7 +73,7 @@ def key_reused() -> Refused:
     return Refused(422, why, title="Idempotency-Key is already used")
 
 
-def _set(decided: asyncio.Future[None]) -> None:
+def _set(decided: asyncio.Future[None], _: Parcel) -> None:
     # Whoever asked may be gone.
     if not decided.done():
         decided.set_result(None)
@@ -89,6 +90,7 @@ class Desk:
     ) -> None:
         self._spool = spool
         self._postbox = postbox
+        self._collection = Collection(postbox.send)
         self._whereabouts = whereabouts
         self._min_free = min_free
         self.backlog = Backlog(backlog)
@@ -130,17 +132,22 @@ class Desk:
         fresh = await self._unknown(letters) if any(letter.place for letter in letters) else letters
         if not fresh:
             return
-        if not self.backlog.has_room(fresh):
-            raise no_room(f"{len(self.backlog)} jobs wait for their answers already", 429)
         decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         parcel = Parcel(fresh, partial(_set, decided))
-        if not self._postbox.post(parcel):
-            raise no_room("the disk is behind")
+        self.put(parcel)
         await decided
         if parcel.error is not None:
             raise no_room(parcel.error)
         if any(letter.clash for letter in fresh):
             raise key_reused()
+
+    def put(self, parcel: Parcel) -> None:
+        """Accept jobs that are not known yet; `parcel.decided` is called when that is done. Raises Refused."""
+        if not self.backlog.has_room(parcel.letters):
+            raise no_room(f"{len(self.backlog)} jobs wait for their answers already", 429)
+        if not self._postbox.post(parcel):
+            raise no_room("the disk is behind")
+        self._collection.posted(asyncio.get_running_loop())
 
     async def _unknown(self, letters: list[Letter]) -> list[Letter]:
         """Mark those that came before, and give the others. Raises Refused when something else came before."""
@@ -186,7 +193,7 @@ class Desk:
             for parcel in group:
                 if parcel.error is None:
                     self.backlog.add(parcel.letters)
-                parcel.decided()
+                parcel.decided(parcel)
 
         self._call_soon(tell)
 

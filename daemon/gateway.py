@@ -21,6 +21,7 @@ from inboxd.daemon import gateway_sockets
 from inboxd.daemon.desk import Desk
 from inboxd.daemon.gateway_app import PAGES, Apps
 from inboxd.daemon.gateway_door import Door, Guarded, names_of
+from inboxd.daemon.gateway_short import ShortWay
 from inboxd.daemon.gateway_wire import BoundedProtocol
 from inboxd.daemon.gatewayconfig import is_loopback
 from inboxd.daemon.inside import Inside
@@ -56,9 +57,11 @@ class Gateway:
     def start(self) -> None:
         """Listen, and begin to serve; raises OSError when that cannot be."""
         apps = Apps(self._inside, self.desk, self._whereabouts, self._news)
-        self._servers = [(self._server(apps.main(), pages=PAGES), self._sockets())]
+        door = self._door(PAGES)
+        self._servers = [(self._server(apps.main(), door, apps.short(door)), self._sockets())]
         for dialect, port in self._settings.ports.items():
-            self._servers.append((self._server(apps.dialect(dialect)), [gateway_sockets.tcp(self._host, port)]))
+            app = apps.dialect(dialect)
+            self._servers.append((self._server(app, self._door()), [gateway_sockets.tcp(self._host, port)]))
         for name, (_, listening) in zip(["", *self._settings.ports], self._servers, strict=True):
             for one in listening:
                 fields = {"address": gateway_sockets.shown(one), "dialect": name or None}
@@ -103,13 +106,14 @@ class Gateway:
             sockets.append(gateway_sockets.unix(self._settings.socket))
         return sockets
 
-    def _server(self, app: ASGIApp, pages: frozenset[str] = frozenset()) -> uvicorn.Server:
+    def _door(self, pages: frozenset[str] = frozenset()) -> Door:
+        names = names_of(self._host, self._settings.hosts) if is_loopback(self._host) else None
+        return Door(self._token, names, pages)
+
+    def _server(self, app: ASGIApp, door: Door, short: ShortWay | None = None) -> uvicorn.Server:
         settings = self._settings
-        names = None
-        if is_loopback(self._host):
-            names = names_of(self._host, settings.hosts)
-        door = Door(self._token, names, pages)
-        protocol = type("Bounded", (BoundedProtocol,), {"most": settings.connections})
+        bounds = {"most": settings.connections, "short": short and staticmethod(short.take)}
+        protocol = type("Bounded", (BoundedProtocol,), bounds)
         config = uvicorn.Config(
             Guarded(app, door),
             http=protocol,

@@ -12,9 +12,11 @@ from starlette.types import ASGIApp
 
 from inboxd.daemon.desk import Desk, Refused
 from inboxd.daemon.dialects import DIALECTS
+from inboxd.daemon.gateway_door import Door
 from inboxd.daemon.gateway_http import Table, application, json_response
 from inboxd.daemon.gateway_jobs import Jobs
 from inboxd.daemon.gateway_queues import QueueRoutes
+from inboxd.daemon.gateway_short import ShortWay
 from inboxd.daemon.inside import Inside
 from inboxd.daemon.news import News
 from inboxd.daemon.openapi import document
@@ -33,6 +35,7 @@ class Apps:
 
     def __init__(self, inside: Inside, desk: Desk, whereabouts: Whereabouts, news: News) -> None:
         config = inside.config
+        self._desk = desk
         self._jobs = Jobs(
             desk,
             inside.spool,
@@ -49,6 +52,10 @@ class Apps:
             **QueueRoutes(queues).table,
             **page.table,
         }
+
+    def short(self, door: Door) -> ShortWay:
+        """Give the short way behind a door of the main port."""
+        return ShortWay(door, self._jobs, self._desk)
 
     def main(self) -> ASGIApp:
         """Give the application of the main port."""

@@ -100,11 +100,9 @@ class Guarded:
         """Let a request in, or turn it away."""
         if scope["type"] != "http":
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        server = scope.get("server")
-        local = server is not None and server[1] is None
-        verdict = self._door.judge(Head(scope["method"], scope["path"], headers, local))
-        scope[HEADERS] = headers
+        asked = head_of(scope)
+        verdict = self._door.judge(asked)
+        scope[HEADERS] = asked.headers
         if verdict is None:
             await self._app(scope, receive, _careful(send))
             return
@@ -119,17 +117,28 @@ class Guarded:
         await send({"type": "http.response.body", "body": body})
 
 
+def head_of(scope: Scope) -> Head:
+    """Give what is judged of a request."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    server = scope.get("server")
+    return Head(scope["method"], scope["path"], headers, local=server is not None and server[1] is None)
+
+
+def add_careful(headers: list[tuple[bytes, bytes]]) -> None:
+    """Add to an answer's headers those that keep browsers careful."""
+    names = {name for name, _ in headers}
+    headers.extend(_PLAIN)
+    if _STRICT[0] not in names:
+        headers.append(_STRICT)
+    if b"cache-control" not in names:
+        headers.append((b"cache-control", b"no-store"))
+
+
 def _careful(send: Send) -> Send:
     async def sent(message: Message) -> None:
         """Send a message on, its head with what browsers are to be told."""
         if message["type"] == "http.response.start":
-            given = message.setdefault("headers", [])
-            names = {name for name, _ in given}
-            given.extend(_PLAIN)
-            if _STRICT[0] not in names:
-                given.append(_STRICT)
-            if b"cache-control" not in names:
-                given.append((b"cache-control", b"no-store"))
+            add_careful(message.setdefault("headers", []))
         await send(message)
 
     return sent

@@ -45,8 +45,10 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
     return Response(body, status, headers, JSON)
 
 
-def refusal(refused: Refused) -> Response:
+def refusal(refused: Refused | Invalid) -> Response:
     """Answer a request that cannot be served."""
+    if isinstance(refused, Invalid):
+        return json_response({"error": str(refused)}, 400)
     said: dict[str, Any] = {"error": refused.why} | ({"field": refused.field} if refused.field else {})
     headers = {"retry-after": str(refused.retry_after)} if refused.retry_after is not None else {}
     if refused.status == 413:  # noqa: PLR2004  # the status is its own name
@@ -85,10 +87,8 @@ class Endpoint:
     async def _answer(handler: Handler, request: Request) -> Response:
         try:
             return await handler(request)
-        except Refused as refused:
-            return refusal(refused)
-        except Invalid as fault:
-            return json_response({"error": str(fault)}, 400)
+        except (Refused, Invalid) as error:
+            return refusal(error)
         except ClientDisconnect:
             # Nobody reads it.
             return Response(status_code=400)
@@ -169,7 +169,12 @@ async def read(request: Request, limit: int) -> bytes:
 
 def media_type(request: Request) -> str:
     """Give the type of the body, lower case and without parameters."""
-    return (header(request, "content-type") or "").partition(";")[0].strip().lower()
+    return plain_type(header(request, "content-type") or "")
+
+
+def plain_type(said: str) -> str:
+    """Give the media type that a Content-Type names, lower case and without parameters."""
+    return said.partition(";")[0].strip().lower()
 
 
 def is_json(kind: str) -> bool:

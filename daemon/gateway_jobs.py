@@ -114,6 +114,14 @@ class Jobs:
         letter = self._letter(body, key) if len(body) < SMALL else await asyncio.to_thread(self._letter, body, key)
         return await self._reply(request, letter)
 
+    def new(self, body: bytes) -> Letter | None:
+        """Make a letter of a body that is one small job without an id; None for any other. Raises Invalid."""
+        body = body.removeprefix(BOM)
+        if is_array(body) or len(body) > self._max_job or len(body) >= SMALL:
+            return None
+        letter = self._letter(body, None)
+        return None if letter.place else letter
+
     async def _reply(self, request: Request, letter: Letter) -> Response:
         """Accept one job, and wait for its answer as the client prefers."""
         await self._desk.post([letter])

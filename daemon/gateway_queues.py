@@ -7,6 +7,7 @@ for the time of its lease, and afterwards somebody else will.
 from __future__ import annotations
 
 from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -76,13 +77,12 @@ class QueueRoutes:
     async def publish(self, request: Request) -> Response:
         """Publish the body, any JSON, as one message."""
         desk = await self._queue(request)
-        draft = Draft(
-            await json_body(request),
-            priority=int(number(request, "priority", 0, -1000, 1000)),
-            delay=number(request, "delay", 0, 0, LONGEST_LEASE),
-            lease=_lease(request),
-            key=request.headers.get("idempotency-key"),
-        )
+        body = await json_line(request)
+        priority = int(number(request, "priority", 0, -1000, 1000))
+        delay, lease = number(request, "delay", 0, 0, LONGEST_LEASE), _lease(request)
+        key = request.headers.get("idempotency-key")
+        digest = "" if key is None else sha256(f"{priority} {delay} {lease} ".encode() + body).hexdigest()
+        draft = Draft(orjson.Fragment(body), priority, delay, lease, key=key, digest=digest)
         (identifier,) = await desk.publish([draft])
         return json_response({"id": identifier}, 201)
 
@@ -145,8 +145,13 @@ def _lease(request: Request) -> float | None:
     return number(request, "lease", 0, 0, LONGEST_LEASE) if "lease" in request.query_params else None
 
 
-async def json_body(request: Request, limit: int = LARGEST) -> Any:
-    """Read a body that is any JSON, strictly, and give it as it stood there. Raises Refused and Invalid."""
-    body = (await read(request, limit)).removeprefix(BOM).strip()
+async def json_body(request: Request) -> orjson.Fragment:
+    """Read a body that is any JSON, strictly, as what can stand in a message. Raises Refused and Invalid."""
+    return orjson.Fragment(await json_line(request))
+
+
+async def json_line(request: Request) -> bytes:
+    """Read a body that is any JSON, strictly; gives it as it stood there, on one line. Raises Refused and Invalid."""
+    body = (await read(request, LARGEST)).removeprefix(BOM).strip()
     load(body)
-    return orjson.Fragment(body.translate(bytes.maketrans(b"\r\n", b"  ")))
+    return body.translate(bytes.maketrans(b"\r\n", b"  "))

@@ -7,9 +7,11 @@ is one too many is told so at once, instead of waiting in a queue that nobody se
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 # Seconds from the first byte of a request, or from the connection, until its head is complete.
 HEAD_TIME = 10.0
@@ -75,10 +77,28 @@ class Joined:
         return getattr(self._transport, name)
 
 
+def respond(cycle: RequestResponseCycle, status: int, head: bytes, body: bytes) -> None:
+    """Answer a request as a whole and at once; `head` are its lines, but for those that are the connection's."""
+    if cycle.disconnected:
+        return
+    lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in cycle.default_headers), head]
+    if not cycle.keep_alive:
+        lines.append(b"connection: close\r\n")
+    cycle.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (b"".join(lines), len(body), body))
+    cycle.response_started = cycle.response_complete = True
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `most` counts for all of one server."""
 
     most = 2000
+    # Answers by itself what it can, and says whether it will; all else goes to the application. It is asked once the
+    # body is here.
+    short: Callable[[RequestResponseCycle], bool] | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -87,6 +107,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._ending = False
         self._head_timer: asyncio.TimerHandle | None = None
+        # A request whose body may come with this piece.
+        self._reading = False
+        self._begun: tuple[RequestResponseCycle, ASGI3Application] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take a connection in, or refuse it."""
@@ -108,10 +131,27 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_head:
             self._head_size += len(data)
+        self._reading = True
         super().data_received(data)
+        self._reading = False
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            self._start_asgi_task(*begun)
         # A body may have come along with its head; only a head that is still open has grown too large.
         if (self._in_head and self._head_size > HEAD_SIZE) or self._trailer_size > HEAD_SIZE:
             self._end(_LARGE)
+        elif self._in_head and self._head_timer is None:
+            # Most come whole, and a timer costs as much as a look at a header.
+            self._head_timer = self.loop.call_later(HEAD_TIME, self._end, _LATE)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Serve a request, the short way if it is one for that."""
+        if self.short is None:
+            super()._start_asgi_task(cycle, app)
+        elif self._reading:
+            self._begun = cycle, app
+        elif cycle.more_body or cycle.flow.write_paused or not self.short(cycle):
+            super()._start_asgi_task(cycle, app)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, or a trailer behind a chunked body."""
@@ -125,8 +165,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         # Of the piece that it begins in, one read of the socket, we do not know how much belongs to it.
         self._head_size = self._trailer_size = 0
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_TIME, self._end, _LATE)
 
     def on_headers_complete(self) -> None:
         """Leave the head behind."""

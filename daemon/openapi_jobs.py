@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inboxd.daemon.openapi_words import BODY, KEY, PREFER, TEXT, does, json_answer, param, ref
+from inboxd.daemon.openapi_words import BODY, KEY, PREFER, REUSED, TEXT, does, json_answer, param, ref
 
 SHAPES: dict[str, Any] = {
     "Found": {
@@ -23,11 +23,6 @@ SHAPES: dict[str, Any] = {
             "answer": {"type": "object"},
         },
     }
-}
-_PROBLEM = {
-    "type": "object",
-    "required": ["title", "status", "detail", "error"],
-    "properties": {"title": TEXT, "status": {"type": "integer"}, "detail": TEXT, "error": TEXT},
 }
 _ACCEPTED = {
     "type": "object",
@@ -58,10 +53,7 @@ _ACCEPT = does(
     {
         "202": json_answer(_ACCEPTED, "on the disk; the call gets made", Location="where to ask for the job"),
         "200": json_answer(ref("Found"), "the answer came within the time that the client prefers to wait"),
-        "422": {
-            "description": "the key, or the id, was used for something else before",
-            "content": {"application/problem+json": {"schema": _PROBLEM}},
-        },
+        **REUSED,
     },
     *BODY,
     415,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inboxd.daemon.openapi_words import BODY, COUNT, KEY, TEXT, does, json_answer, number, param, ref
+from inboxd.daemon.openapi_words import BODY, COUNT, KEY, REUSED, TEXT, does, json_answer, number, param, ref
 from inboxd.jobs.queuesettings import NAME
 
 SHAPES: dict[str, Any] = {
@@ -59,7 +59,10 @@ _ONE = {
 _ITS_MESSAGES = {
     "post": does(
         "Publish any JSON as one message",
-        {"201": json_answer({"type": "object", "required": ["id"], "properties": {"id": TEXT}}, "durable")},
+        {
+            "201": json_answer({"type": "object", "required": ["id"], "properties": {"id": TEXT}}, "durable"),
+            **REUSED,
+        },
         *BODY,
         404,
         parameters=[

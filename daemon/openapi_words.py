@@ -72,6 +72,18 @@ KEY = param(
     "the same request with the same key is accepted once",
     {**TEXT, "pattern": r"^[A-Za-z0-9._-]{1,100}$"},
 )
+_PROBLEM = {
+    "type": "object",
+    "required": ["title", "status", "detail", "error"],
+    "properties": {"title": TEXT, "status": {"type": "integer"}, "detail": TEXT, "error": TEXT},
+}
+# What comes of it when it is not the same request.
+REUSED = {
+    "422": {
+        "description": "the key, or the id, was used for something else before",
+        "content": {"application/problem+json": {"schema": _PROBLEM}},
+    }
+}
 
 
 def number(name: str, words: str, low: float, high: float, kind: str = "number") -> dict[str, Any]:

@@ -69,15 +69,31 @@ class Letter:
 
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """The jobs of one request, which are accepted or refused together; `error` says in words why they were refused."""
+    """The jobs of one request, which are accepted or refused together; `error` says in words why they were refused.
+
+    `decided` is what the parcel is given to then.
+    """
 
     letters: list[Letter]
-    decided: Callable[[], None]
+    decided: Callable[[Parcel], None]
     error: str | None = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.size = sum(len(letter.line) for letter in self.letters)
+
+
+@dataclass(slots=True)
+class Load:
+    """A sum of parcels, which one thread adds to."""
+
+    parcels: int = 0
+    size: int = 0
+
+    def add(self, parcels: list[Parcel]) -> None:
+        """Add some."""
+        self.size += sum(parcel.size for parcel in parcels)
+        self.parcels += len(parcels)
 
 
 class Postbox:
@@ -93,10 +109,12 @@ class Postbox:
         self._clock = clock
         self._quiet = quiet
         self._deliver = deliver
+        # Taken in and not yet sent; on the thread of those who post.
+        self._gathered: list[Parcel] = []
         # Not a Queue, whose Condition costs as much as all else that is done here for a job.
-        self._waiting: SimpleQueue[Parcel | None] = SimpleQueue()
-        self._parcels = self._bytes = 0
-        self._count = threading.Lock()
+        self._waiting: SimpleQueue[list[Parcel] | None] = SimpleQueue()
+        # What was ever taken in, counted where it is posted, and what became of it, where it is dropped.
+        self._taken, self._done = Load(), Load()
         self._thread = threading.Thread(target=self._run, name="postbox", daemon=True)
 
     def start(self) -> None:
@@ -105,25 +123,31 @@ class Postbox:
 
     def stop(self) -> None:
         """Drop what was posted, and end."""
+        self.send()
         self._waiting.put(None)
         self._thread.join()
 
     def post(self, parcel: Parcel) -> bool:
-        """Hand over a parcel; False when there is no room for it."""
-        with self._count:
-            if self._parcels >= PARCELS or (self._bytes and self._bytes + parcel.size > BYTES):
-                return False
-            self._parcels += 1
-            self._bytes += parcel.size
-        self._waiting.put(parcel)
+        """Take in a parcel, to go with the next `send`; False when there is no room for it."""
+        waiting = self._taken.size - self._done.size
+        if self._taken.parcels - self._done.parcels >= PARCELS or (waiting and waiting + parcel.size > BYTES):
+            return False
+        self._taken.add([parcel])
+        self._gathered.append(parcel)
         return True
+
+    def send(self) -> None:
+        """Have all dropped that was taken in: each group wakes the thread, and wants files and flushes of its own."""
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._waiting.put(gathered)
 
     def _run(self) -> None:
         more = True
         while more:
-            group, more = take_all(self._waiting)
-            if group:
-                self._commit(group)
+            sent, more = take_all(self._waiting)
+            if sent:
+                self._commit([parcel for parcels in sent for parcel in parcels])
 
     def _commit(self, group: list[Parcel]) -> None:
         try:
@@ -136,9 +160,7 @@ class Postbox:
             log.exception("internal error in dropping posted jobs")
             for parcel in group:
                 parcel.error = "internal error; see the log"
-        with self._count:
-            self._parcels -= len(group)
-            self._bytes -= sum(parcel.size for parcel in group)
+        self._done.add(group)
         self._deliver(group)
 
     def drop(self, letters: list[Letter]) -> None:

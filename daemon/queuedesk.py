@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from inboxd.daemon.desk import Desk, Refused
+from inboxd.daemon.desk import Desk, Refused, key_reused
 from inboxd.jobs.message import Draft, Message
-from inboxd.jobs.messages import LONGEST_WAIT, MessageQueue, NotHeld, Publication, TooLarge, TooMany
+from inboxd.jobs.messages import LONGEST_WAIT, KeyReused, MessageQueue, NotHeld, Publication, TooLarge, TooMany
 from inboxd.jobs.queueerrors import QueueError
 from inboxd.jobs.queues import NoQueue, Queues
 
@@ -89,6 +89,8 @@ class QueueDesk:
             return publication.result()
         except TooLarge as error:
             raise Refused(413, str(error)) from None
+        except KeyReused:
+            raise key_reused() from None
         except ValueError as error:
             raise Refused(400, str(error)) from None
         except OSError as error:

@@ -24,6 +24,8 @@ log = logging.getLogger("inboxd.wishes")
 
 # So long, in seconds, a job that was put down stays in deferred/, where whoever asked for it may take it.
 PUT_DOWN = 2 * PATIENCE
+# So long the lines of a batch wait that other processes gave back, to be answered as cancelled.
+AT_ONCE = 0.001
 
 
 class Wishes:
@@ -102,5 +104,8 @@ class Wishes:
         else:
             # One that is being called goes on; if that does not answer it, it is cancelled then.
             self._queue.put_down(claim.token, PUT_DOWN)
-            self._crew.recall(claim.token)
+            if claim.many:
+                self._crew.put_down(claim.token, AT_ONCE)
+            else:
+                self._crew.recall(claim.token)
         return True

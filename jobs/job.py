@@ -8,6 +8,7 @@ folders, files or sockets; whoever carries it out keeps the record of its attemp
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal, NoReturn, Self, get_args
@@ -233,7 +234,8 @@ def parse(data: bytes) -> Job:
 def load(data: bytes) -> Any:
     """Read JSON strictly: UTF-8 (a BOM is forgiven), no doubled keys, no NaN; raises `Invalid` with line and column."""
     try:
-        text = data.decode("utf-8-sig")
+        # "utf-8-sig" is a codec in Python, which takes longer than all the decoding.
+        text = data.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
             raise Invalid("the file is UTF-16; expected UTF-8") from None

@@ -21,8 +21,9 @@ from inboxd.jobs.message import Message, number_of
 # ["r", key, line, pos]            ready again, at that place
 # ["x", key, lines]                done: confirmed, or moved into another file
 # ["b", key, folder, keys, staged, moved]
-#                                  a staged file is to appear: `keys` are [key, id] of its drafts, `moved` [key, lines]
-#                                  of what went into it; one record, for a power cut must not take one half of it
+#                                  a staged file is to appear: `keys` are [key, id, digest] of its drafts, the last of
+#                                  which may be missing, `moved` [key, lines] of what went into it; one record, for a
+#                                  power cut must not take one half of it
 Record: TypeAlias = list[Any]
 Place: TypeAlias = tuple[int, int]  # the key of a group and the line in it
 
@@ -84,7 +85,8 @@ class Ledger:
     # Of what was received, by id and by number.
     places: dict[str | int, Place] = field(default_factory=dict)
     closed: dict[int, str] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
+    # Of drafts, by their keys: the message's id, and the digest of what was asked for, if it had one.
+    keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     ready: int = 0
     leased: int = 0
     hidden: int = 0
@@ -136,7 +138,7 @@ class Ledger:
                 heapq.heappush(self._queue, (rank, pos + line, (key, line)))
 
     def _remember(self, keys: Iterable[list[str]]) -> None:
-        self.keys.update((key, identifier) for key, identifier in keys)
+        self.keys.update((key, (identifier, "".join(digest))) for key, identifier, *digest in keys)
         while len(self.keys) > KEYS:
             del self.keys[next(iter(self.keys))]
 
@@ -275,7 +277,7 @@ class Ledger:
 
     def snapshot(self) -> Iterator[Record]:
         """Give the fewest records that make this account from nothing."""
-        yield ["b", 0, "", [[key, identifier] for key, identifier in self.keys.items()], "", []]
+        yield ["b", 0, "", [[key, *known] for key, known in self.keys.items()], "", []]
         for key, group in self.groups.items():
             yield ["o", key, len(group.states), group.due, group.suffix]
             for line, state in enumerate(group.states):

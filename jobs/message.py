@@ -25,7 +25,8 @@ class Draft:
     """What is to be published. `body` is any JSON value (or an `orjson.Fragment` of JSON bytes).
 
     `lease` is this message's own, in seconds; the queue's when None. `delay` hides it for so many seconds, likewise. Of
-    two drafts with the same `key`, the second gives the message of the first.
+    two drafts with the same `key`, the second gives the message of the first; or raises KeyReused when both have a
+    `digest`, which says what was asked for, and these differ.
     """
 
     body: Any
@@ -34,6 +35,7 @@ class Draft:
     lease: float | None = None
     attributes: Mapping[str, Any] | None = None
     key: str | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

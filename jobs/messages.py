@@ -21,13 +21,24 @@ from inboxd.jobs.files import Files
 from inboxd.jobs.ledger import Held, Place
 from inboxd.jobs.message import Draft, Message
 from inboxd.jobs.publishing import Publication, Publisher
-from inboxd.jobs.queueerrors import NotHeld, QueueError, TooLarge, TooMany
+from inboxd.jobs.queueerrors import KeyReused, NotHeld, QueueError, TooLarge, TooMany
 from inboxd.jobs.queuesettings import QueueSettings
 from inboxd.jobs.shelf import READY as READY_FOLDER
 from inboxd.jobs.stock import Stock
 from inboxd.jobs.stocktaking import Counts
 
-__all__ = ["Counts", "Draft", "Message", "MessageQueue", "NotHeld", "Publication", "QueueError", "TooLarge", "TooMany"]
+__all__ = [
+    "Counts",
+    "Draft",
+    "KeyReused",
+    "Message",
+    "MessageQueue",
+    "NotHeld",
+    "Publication",
+    "QueueError",
+    "TooLarge",
+    "TooMany",
+]
 
 # Messages a receiver gets at most, and seconds that it may wait for them.
 MOST, LONGEST_WAIT = 1000, 20.0

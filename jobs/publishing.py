@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from inboxd.jobs.clock import Clock
 from inboxd.jobs.ledger import Record, make_key
 from inboxd.jobs.message import Draft, encode, named, new_ids
-from inboxd.jobs.queueerrors import TooLarge
+from inboxd.jobs.queueerrors import KeyReused, TooLarge
 from inboxd.jobs.queuesettings import QueueSettings
 from inboxd.jobs.shelf import LEASED as LEASED_FOLDER
 from inboxd.jobs.shelf import MIDDLE
@@ -143,27 +143,44 @@ class Publisher:
         stock, shelf = self._stock, self._stock.shelf
         with stock.turn():
             self._expire(now)
+            publications = self._without_clashes(publications)
             first = shelf.numbers(sum(len(one.drafts) for one in publications), now)
             by_place: dict[tuple[int, float], list[tuple[int, bytes]]] = {}
-            keys: dict[str, str] = {}
+            keys: dict[str, tuple[str, str]] = {}
             keyed: dict[int, str] = {}
             for number, (publication, draft, line) in enumerate(_each(publications), first):
                 known = None if draft.key is None else stock.ledger.keys.get(draft.key) or keys.get(draft.key)
-                publication.ids.append(known or new_ids(number, 1)[0])
+                publication.ids.append(known[0] if known is not None else new_ids(number, 1)[0])
                 if known is not None:
                     continue
                 if draft.key is not None:
-                    keys[draft.key] = publication.ids[-1]
+                    keys[draft.key] = publication.ids[-1], draft.digest
                     keyed[number] = draft.key
                 place = (MIDDLE - draft.priority, self._delay(draft))
                 by_place.setdefault(place, []).append((number, named(publication.ids[-1], line)))
-            self._tell_and_show(by_place, keyed, keys, now)
+            if by_place:
+                self._tell_and_show(by_place, keyed, keys, now)
+
+    def _without_clashes(self, publications: list[Publication]) -> list[Publication]:
+        """Refuse those under a key that stands for something else, as a whole, and give the others."""
+        digests: dict[str, str] = {}
+        accepted: list[Publication] = []
+        for publication in publications:
+            said = {one.key: one.digest for one in publication.drafts if one.key is not None and one.digest}
+            before = {key: digests.get(key) or self._stock.ledger.keys.get(key, ("", ""))[1] for key in said}
+            clash = next((key for key, digest in said.items() if before[key] not in {"", digest}), None)
+            if clash is not None:
+                publication.error = KeyReused(f"{clash[:200]}: something else was published under this key before")
+                continue
+            digests |= said
+            accepted.append(publication)
+        return accepted
 
     def _tell_and_show(
         self,
         by_place: dict[tuple[int, float], list[tuple[int, bytes]]],
         keyed: dict[int, str],
-        keys: dict[str, str],
+        keys: dict[str, tuple[str, str]],
         now: float,
     ) -> None:
         stock, shelf = self._stock, self._stock.shelf
@@ -175,7 +192,7 @@ class Publisher:
                 key = make_key(rank, chunk[0][0], len(chunk))
                 staged = shelf.stage([line for _, line in chunk])
                 of_chunk = [keyed[number] for number, _ in chunk if number in keyed]
-                records.append(["b", key, folder, [[one, keys[one]] for one in of_chunk], staged, []])
+                records.append(["b", key, folder, [[one, *keys[one]] for one in of_chunk], staged, []])
                 if delay:
                     records.append(["o", key, len(chunk), now + delay, ".jsonl"])
                 shown.append((staged, key, folder))

@@ -22,5 +22,9 @@ class TooMany(QueueError):
     """So many messages are leased that no more may be received."""
 
 
+class KeyReused(QueueError):
+    """Something else was published under the same key before."""
+
+
 class TooLarge(QueueError):
     """The message is larger than the queue allows."""

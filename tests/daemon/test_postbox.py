@@ -206,11 +206,47 @@ def test_who_posted_is_told_when_it_is_done(spool: Spool) -> None:
     deliver, told, done = deliverer()
     box = Postbox(spool, FakeClock(), quiet=0.5, deliver=deliver)
     box.start()
-    assert box.post(Parcel([letter()], lambda: None))
+    assert box.post(Parcel([letter()], lambda _: None))
+    box.send()
     assert done.wait(WAIT)
     box.stop()
     assert [parcel.error for parcel in told] == [None]
     assert len(inbox(spool)) == 1
+
+
+def test_what_is_sent_together_is_dropped_together(spool: Spool, disk: Recorder) -> None:
+    deliver, told, done = deliverer()
+    box = Postbox(spool, FakeClock(), quiet=0.5, deliver=deliver)
+    box.start()
+    posted = [Parcel([letter(number)], lambda _: None) for number in range(3)]
+    assert all(box.post(parcel) for parcel in posted)
+    box.send()
+    assert done.wait(WAIT)
+    box.stop()
+    assert (told, len(inbox(spool))) == (posted, 1)
+    assert disk.done == ["sync 1", "rename", "sync inbox"]
+
+
+def test_what_was_posted_and_not_sent_is_dropped_at_the_end(spool: Spool) -> None:
+    deliver, told, _ = deliverer()
+    box = Postbox(spool, FakeClock(), quiet=0.5, deliver=deliver)
+    box.start()
+    box.post(Parcel([letter()], lambda _: None))
+    box.stop()
+    assert (len(told), len(inbox(spool))) == (1, 1)
+
+
+def test_a_box_has_room_again_for_what_was_dropped(spool: Spool) -> None:
+    deliver, _, done = deliverer()
+    box = Postbox(spool, FakeClock(), quiet=0.5, deliver=deliver)
+    for _ in range(postbox.PARCELS):
+        box.post(Parcel([letter(1)], lambda _: None))
+    assert not box.post(Parcel([letter()], lambda _: None))
+    box.send()
+    box.start()
+    assert done.wait(WAIT)
+    assert box.post(Parcel([letter()], lambda _: None))
+    box.stop()
 
 
 def test_when_the_disk_refuses_nothing_is_accepted_and_nothing_left_behind(spool: Spool, disk: Recorder) -> None:
@@ -218,7 +254,8 @@ def test_when_the_disk_refuses_nothing_is_accepted_and_nothing_left_behind(spool
     box = Postbox(spool, FakeClock(), quiet=0.5, deliver=deliver)
     box.start()
     disk.refuses = True
-    box.post(Parcel([letter()], lambda: None))
+    box.post(Parcel([letter()], lambda _: None))
+    box.send()
     assert done.wait(WAIT)
     box.stop()
     assert told[0].error == "the disk refuses: No space left on device"
@@ -226,10 +263,10 @@ def test_when_the_disk_refuses_nothing_is_accepted_and_nothing_left_behind(spool
 
 
 def test_a_full_box_says_so_at_once(box: Postbox) -> None:
-    posted = [box.post(Parcel([letter()], lambda: None)) for _ in range(postbox.PARCELS + 1)]
+    posted = [box.post(Parcel([letter()], lambda _: None)) for _ in range(postbox.PARCELS + 1)]
     assert posted == [True] * postbox.PARCELS + [False]
 
 
 def test_a_box_is_full_too_when_what_waits_is_large(box: Postbox) -> None:
     large = Letter(b"x" * (postbox.BYTES // 2 + 1))
-    assert [box.post(Parcel([large], lambda: None)) for _ in range(2)] == [True, False]
+    assert [box.post(Parcel([large], lambda _: None)) for _ in range(2)] == [True, False]

@@ -13,8 +13,9 @@ import pytest
 
 from inboxd.jobs.clock import FakeClock
 from inboxd.jobs.files import Files
+from inboxd.jobs.ledger import Ledger
 from inboxd.jobs.message import Draft, number_of
-from inboxd.jobs.messages import Counts, MessageQueue, NotHeld, TooLarge
+from inboxd.jobs.messages import Counts, KeyReused, MessageQueue, NotHeld, TooLarge
 from inboxd.jobs.queuesettings import QueueSettings
 
 
@@ -218,6 +219,30 @@ def test_two_drafts_of_one_key_are_one_message(queue: MessageQueue) -> None:
         assert later.publish(5, key="order-17") == first
         assert bodies(later) == [1, 3]
         assert later.publish(6, key="order-17") == first
+
+
+def test_a_key_that_comes_with_another_digest_is_refused_as_long_as_it_is_remembered(queue: MessageQueue) -> None:
+    first = queue.publish(1, key="k", digest="one")
+    together = [queue.begin_publish([Draft(2, key=key, digest=digest)]) for key in "kn" for digest in ("two", "one")]
+    queue.commit()
+    assert [type(one.error) for one in together] == [KeyReused, type(None), type(None), KeyReused]
+    assert together[1].ids == [first]
+    with again(queue) as later:
+        assert later.publish(3, key="k", digest="one") == first
+        with pytest.raises(KeyReused, match="k: something else"):
+            later.publish(3, key="k", digest="two")
+        # Who says nothing of it asks for no more than what came first.
+        assert later.publish(3, key="k") == first
+        assert bodies(later) == [1, 2]
+
+
+def test_the_account_of_keys_is_the_same_when_it_is_written_anew() -> None:
+    first, anew = Ledger(), Ledger()
+    # A record may have been written before keys had digests.
+    first.apply(["b", 0, "", [["old", "id-1"], ["new", "id-2", "digest"]], "", []])
+    for record in first.snapshot():
+        anew.apply(record)
+    assert anew.keys == first.keys == {"old": ("id-1", ""), "new": ("id-2", "digest")}
 
 
 def test_a_message_that_is_too_large_is_refused(queue: MessageQueue) -> None:

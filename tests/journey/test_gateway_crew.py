@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemonkit import CountingServer, wait_until
+from tests.daemonkit import CountingServer, inboxd, wait_until
 from tests.gatewaykit import Served
 
 pytestmark = pytest.mark.journey
@@ -43,3 +43,14 @@ def test_what_waits_at_another_process_is_taken_back_and_what_is_called_is_said_
             expected = ("cancelled", 0) if statuses[identifier] == 200 else ("done", 1)
             assert (ended[identifier], calls[path]) == expected
         assert served.stop() == 0
+
+
+def test_lines_that_wait_at_another_process_are_cancelled_with_their_batch(tmp_path: Path) -> None:
+    with CountingServer() as server, Served(tmp_path, more=TWO) as served:
+        with_a_mate(served, server)
+        served.drop("many", *({"url": server.url(f"/slow/{number}?ms=1500")} for number in range(JOBS)))
+        wait_until(lambda: len([seen for seen in server.requests if "/slow/" in seen.path]) >= 2, "both to call")
+        assert inboxd("cancel", "many", cwd=tmp_path).returncode == 0
+        statuses = Counter(answer["status"] for answer in served.batch("many"))
+        assert statuses["done"] + statuses["cancelled"] == JOBS
+        assert statuses["done"] == len([seen for seen in server.requests if "/slow/" in seen.path]) < JOBS / 2

@@ -64,3 +64,28 @@ def test_bodies_and_lines_that_differ_are_told_apart_by_their_keys_too(tmp_path:
         one = b'{"do": "text", "with": {"of": "a"}}\n'
         assert [lines(one), lines(one), lines(one + one)] == [202, 202, 422]
         wait_until(lambda: not served.files("state/staged"), "nothing to be left of what was refused")
+
+
+def test_a_key_of_a_message_that_comes_with_something_else_is_refused_also_after_a_restart(tmp_path: Path) -> None:
+    with Served(tmp_path) as served:
+        assert served.ask("PUT", "/queues/q").status == 200
+
+        def publish(body: bytes, query: str = "", key: str = "k") -> tuple[int, str]:
+            path = f"/queues/q/messages{query}"
+            reply = served.ask("POST", path, data=body, headers={"Idempotency-Key": key})
+            if reply.status == 422:
+                assert reply.headers["Content-Type"] == "application/problem+json"
+                assert reply.json["title"] == "Idempotency-Key is already used"
+            return reply.status, reply.json.get("id", "")
+
+        first = publish(b'{"a": 1}')
+        assert first[0] == 201
+        for _ in range(2):
+            assert publish(b' {"a": 1}\n') == first
+            assert [publish(b'{"a": 2}')[0], publish(b'{"a":1}')[0]] == [422, 422]
+            assert [publish(b'{"a": 1}', f"?{one}")[0] for one in ("priority=1", "delay=1", "lease=1")] == [422] * 3
+            served.stop()
+            served.start()
+        assert publish(b'{"a": 2}', key="another")[0] == 201
+        messages = served.ask("POST", "/queues/q/receive").json["messages"]
+        assert [message["body"] for message in messages] == [{"a": 1}, {"a": 2}]
