@@ -321,6 +321,7 @@ class Batch:
             # Once only: what is staged may be out already when the disk refuses one of the moves that follow.
             self._sum_up()
             self._summed_up = True
+        self._spool.leaving.add(self.claim.name)
         self._spool.remove(self.claim)
         publish_batch(self._spool, self.claim)
         self.finished = True

@@ -45,6 +45,7 @@ class Plain:
 
     def settle(self) -> None:
         """Take the job out of active/ and publish."""
+        self.spool.leaving.add(self.claim.name)
         self.spool.remove(self.claim)
         publish(self.spool, self.claim, (), None, ok=True, renamed=False)
 

@@ -82,6 +82,7 @@ class Answered:
 
     def settle(self) -> None:
         """Take the job out of active/ and publish."""
+        self.spool.leaving.add(self.claim.name)
         if self.answer.response is not None and self.answer.response.side is not None:
             self.answer.response.side.close()
         if self.answer.ok or self.copied:
@@ -141,6 +142,7 @@ def publish(
     elif file is not None:
         spool.publish(spool.staging(token, BODY), spool.outbox, file.removesuffix(BODY), BODY)
     spool.publish(spool.staging(token, ANSWER), spool.outbox, name, ANSWER)
+    spool.leaving.discard(name)
 
 
 def publish_batch(spool: Spool, claim: Claim) -> None:
@@ -158,6 +160,7 @@ def publish_batch(spool: Spool, claim: Claim) -> None:
     stem = spool.free_stem(claim.name, (LINES, SUMMARY) if os.path.lexists(summary) else (LINES,))
     spool.publish(summary, spool.outbox, stem, SUMMARY)
     spool.publish(spool.part(claim, PART), spool.outbox, stem, LINES)
+    spool.leaving.discard(claim.name)
 
 
 @dataclass(slots=True, eq=False)

@@ -52,6 +52,10 @@ class Spool(Entrance):
         self.listeners: list[Listener] = []
         # Where to go on counting NAME~r2, ~r3, …, so that a name dropped every minute does not cost more each time.
         self._next_number: dict[str, int] = {}
+        # For those who look for a job in the folders: names that have left active/ and are not in the outbox yet, and
+        # how often one went back into deferred/.
+        self.leaving: set[str] = set()
+        self.put_off = 0
 
     def tell(self, name: str, line: int | None, answer: Answer | bytes) -> None:
         """Tell all who listen of an answer."""
@@ -128,7 +132,11 @@ class Spool(Entrance):
         """Put a job, as it is, into deferred/ until `due` (wall time), unless somebody has taken the file away."""
         with suppress(FileNotFoundError):
             self.disk.set_mtime(self.path(claim), due)
-            self.disk.rename(self.path(claim), f"{self.deferred}/{claim.filename}")
+            self._put_off(claim)
+
+    def _put_off(self, claim: Claim) -> None:
+        self.disk.rename(self.path(claim), f"{self.deferred}/{claim.filename}")
+        self.put_off += 1
 
     def hold(self, folder: str, claim: Claim) -> None:
         """Put a job, as it lies in active/ or deferred/, aside into hold/, unless somebody has taken it away."""
@@ -189,7 +197,7 @@ class Spool(Entrance):
         if os.path.lexists(staged):
             self.disk.rename(staged, self.path(claim))
         with suppress(FileNotFoundError):
-            self.disk.rename(self.path(claim), f"{self.deferred}/{claim.filename}")
+            self._put_off(claim)
 
     def publish(self, staged: str, folder: str, name: str, suffix: str) -> str | None:
         """Move something staged to its place, as NAME, or NAME~r2 and so on when that is taken; gives its file name.

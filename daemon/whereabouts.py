@@ -1,7 +1,7 @@
 """Where a job is, what it waits for, and its answer: found by looking, in memory and in the folders.
 
-A job moves while it is looked for, always from inbox/ towards outbox/, or back from deferred/ into active/; so the
-folders are asked in that order, and twice before it is said that nobody knows the job.
+A job moves while it is looked for, from inbox/ towards outbox/, or between deferred/ and active/; so the folders are
+asked in that order, with those between active/ and outbox/, and twice where one may have gone back meanwhile.
 """
 
 from __future__ import annotations
@@ -84,7 +84,10 @@ class Whereabouts:
     def find(self, identifier: str) -> Found | None:
         """Find a job by its id, if it came over HTTP, or else by its file's name; None when nobody knows it."""
         for name in _names(identifier):
-            found = self._look(name, identifier) or self._look(name, identifier)
+            found = self._look(name, identifier)
+            if found is None and name in self._spool.leaving:
+                found = Found(identifier, name, "running", "its answer is on its way")
+            found = found or self._look(name, identifier)
             if found is not None:
                 return found
         return None
@@ -94,11 +97,17 @@ class Whereabouts:
 
         A key's name is known as long as one of the jobs is that came first under it.
         """
+        before = self._spool.put_off
+        found = self._seen(wanted)
+        return found if found == wanted or before == self._spool.put_off else found | self._seen(wanted)
+
+    def _seen(self, wanted: frozenset[str]) -> set[str]:
         spool = self._spool
         found = {name for name in wanted if spool.is_dropped(name) or name in self._worker.under_way}
         for folder in (spool.deferred, spool.active):
             if found != wanted:
                 found |= spool.names_in(folder, wanted)
+        found |= wanted & spool.leaving
         found |= {name for name in wanted - found if spool.is_answered(name)}
         return found | {name for name in wanted - found if self._is_key(name)}
 
