@@ -17,11 +17,11 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from inboxd.daemon.crew import LONGEST, SOON
+from inboxd.daemon.crew import SOON
 from inboxd.daemon.growing import whole_at
 from inboxd.daemon.lines import Line
 from inboxd.daemon.names import Claim
-from inboxd.daemon.ready import Asked, Back, Ready
+from inboxd.daemon.ready import LONGEST, Asked, Back, Ready
 from inboxd.daemon.score import Score
 from inboxd.daemon.settlement import BODY, FAILED, PART, SUMMARY, leaves_a_body, log_answer, publish_batch
 from inboxd.daemon.sheet import opened

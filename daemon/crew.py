@@ -38,8 +38,6 @@ GRACE = 2.0
 STARTING = 30.0
 # Whoever looks for the first time in so many seconds was held up as well: what the mates said may still be unread.
 HELD_UP = 5.0
-# A longer job is not given to another process.
-LONGEST = 16 * 1024
 
 
 class Crew:
@@ -111,9 +109,9 @@ class Crew:
             mate.tell(Work([asked for _, asked in jobs]))
 
     @staticmethod
-    def _take_back(jobs: list[tuple[Owner, Any, Asked]]) -> None:
+    def _take_back(jobs: list[tuple[Owner, Any, Asked]], *, lost: bool = False) -> None:
         for owner, thing, asked in jobs:
-            owner.came_back(thing, Back(asked.token, 0.0, asked.attempts, asked.tried))
+            owner.came_back(thing, Back(asked.token, 0.0, asked.attempts, asked.tried, lost=lost))
 
     def recall(self, token: str) -> Future[bool] | None:
         """Ask a job back from the mate that has it; gives whether it came, or None when no mate has it."""
@@ -194,7 +192,7 @@ class Crew:
         if not (self._stopping or mate.leaving) or status:
             log.error("a process died", extra={"fields": {"mate": mate.number, "status": status, "jobs": len(left)}})
             self._inflight.noted(self._inflight.page(mate.number).left_behind(), self._clock.wall())
-        self._take_back(left)
+        self._take_back(left, lost=True)
         for token in list(mate.recalled):
             self._tell_recalled(mate, token, came=True)
         self._wake()

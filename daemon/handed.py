@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from inboxd.daemon.crew import LONGEST, Crew
+from inboxd.daemon.crew import Crew
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import Asked, Back, Ready
 from inboxd.daemon.settlement import ANSWER, BODY, Consequence, publish
-from inboxd.daemon.spool import Spool, Unfit
+from inboxd.daemon.spool import Spool
 from inboxd.daemon.worker import Worker
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.result import Response
@@ -37,17 +38,21 @@ class Plain:
     ready: Ready
     on_log: Callable[[list[str]], None]
     consequences: Sequence[Consequence]
+    again: bool = False
 
     def stage(self) -> list[str]:
-        """Write the answer."""
+        """Give the answer, which its maker has staged, to be synced; write it if that was in vain."""
         noted = [path for consequence in self.consequences for path in consequence.stage(self.ready.data)]
-        return [*noted, self.spool.stage(self.claim, ANSWER, self.ready.data)]
+        if self.again:
+            self.spool.stage(self.claim, ANSWER, self.ready.data)
+        self.again = True
+        return [*noted, self.spool.staging(self.claim.token, ANSWER)]
 
     def settle(self) -> None:
         """Take the job out of active/ and publish."""
         self.spool.leaving.add(self.claim.name)
         self.spool.remove(self.claim)
-        publish(self.spool, self.claim, (), None, ok=True, renamed=False)
+        publish(self.spool, self.claim, (), None, ok=True, renamed=False, leftover=False)
 
     def settled(self) -> None:
         """Log the end of the job."""
@@ -92,15 +97,8 @@ class Handed:
         if claim.token in self._ours or claim.token in worker.crashes or strange or not self._crew.room(self):
             self._ours.discard(claim.token)
             return False
-        try:
-            _, data = worker.spool.read(claim, LONGEST + 1)
-        except (OSError, Unfit):
-            # Whatever it is, it will be told by who takes the job.
-            return False
-        if len(data) > LONGEST:
-            return False
         self.count += 1
-        self._pending.append((claim, Asked(claim.token, claim.name, None, data, [], 0)))
+        self._pending.append((claim, Asked(claim.token, claim.name, None, b"", [], 0)))
         if len(self._pending) >= self._crew.room(self):
             self.hand_out()
         return True
@@ -134,6 +132,11 @@ class Handed:
         """Take back a job that got no answer."""
         worker, now = self._worker, self._worker.clock.wall()
         self.count -= 1
+        if back.lost:
+            for suffix in (ANSWER, BODY):
+                # What the disk does not let go now is replaced by the job's next answer.
+                with suppress(OSError):
+                    worker.spool.unstage(claim.token, suffix)
         if back.stopped and not back.attempts:
             worker.give_back(claim, ())
         elif back.attempts:

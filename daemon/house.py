@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pwd
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import inboxd
@@ -21,6 +20,7 @@ from inboxd.daemon.inflight import Inflight
 from inboxd.daemon.inside import Inside
 from inboxd.daemon.log import Level
 from inboxd.daemon.notify import Notify
+from inboxd.daemon.owners import uids
 from inboxd.daemon.parts import Parts
 from inboxd.daemon.recovery import recover
 from inboxd.daemon.spool import Spool, SpoolError
@@ -256,14 +256,3 @@ class House:
         self.spool.unlock()
         self._notify.close()
         log.info("stopped", extra={"fields": {"answered": parts.outbox.committed, "cut": self.cut}})
-
-
-def uids(users: Iterable[str]) -> frozenset[int]:
-    """Give the uids of users by name; raises SpoolError for one that is not there."""
-    found: set[int] = set()
-    for user in users:
-        try:
-            found.add(pwd.getpwnam(user).pw_uid)
-        except KeyError:
-            raise SpoolError(f'owners: there is no user "{user}" on this machine') from None
-    return frozenset(found)

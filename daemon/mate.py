@@ -23,13 +23,15 @@ from typing import BinaryIO, NamedTuple
 
 from inboxd.daemon.config import Config
 from inboxd.daemon.cores import stay_on
+from inboxd.daemon.disk import Disk
 from inboxd.daemon.inflight import Page
 from inboxd.daemon.log import Logs, line_of
-from inboxd.daemon.names import body_of_line, is_posted
+from inboxd.daemon.names import Claim, body_of_line, is_posted
+from inboxd.daemon.owners import uids
 from inboxd.daemon.pulse import Pulse, Sign, patience, signs_of_calls
-from inboxd.daemon.ready import Asked, Back, Done, PutDown, Ready, Recall, Rest, Stop, Work
-from inboxd.daemon.settlement import BODY, answer_fields, leaves_a_body
-from inboxd.daemon.spool import Spool
+from inboxd.daemon.ready import LONGEST, Asked, Back, Done, PutDown, Ready, Recall, Rest, Stop, Work
+from inboxd.daemon.settlement import ANSWER, BODY, answer_fields, leaves_a_body
+from inboxd.daemon.spool import Spool, Unfit
 from inboxd.jobs.calls import placed, plain
 from inboxd.jobs.client import DISK_FULL_WAIT, ApiClient
 from inboxd.jobs.faults import Invalid
@@ -96,7 +98,7 @@ class Mate:
         self._max_job = config.max_job
         self._remembers = config.remember > 0
         self._private_posts = config.gateway.private
-        self._spool = Spool(config.spool)
+        self._spool = Spool(config.spool, Disk(owners=uids(config.owners)))
         self._line = line_of(config.log.format, config.log.file)
         # What goes back to the house, in the order in which it came about; None at the end.
         self._out: SimpleQueue[_Ended | Back | Rest | Recall | list[str] | None] = SimpleQueue()
@@ -133,8 +135,12 @@ class Mate:
 
     def _begin(self, asked: Asked) -> None:
         received = time_of(asked.token)
+        data = asked.data if asked.line is not None else self._file(asked)
+        if data is None:
+            self._out.put(_untouched(asked))
+            return
         try:
-            job = self._parse(asked.data)
+            job = self._parse(data)
         except Invalid as error:
             if asked.line is None:
                 # It may still be being written, or be an array.
@@ -161,6 +167,14 @@ class Mate:
         )
         self._futures[asked.token] = future = self.client.submit(job, errand)
         future.add_done_callback(partial(self._ended, asked, request_id))
+
+    def _file(self, asked: Asked) -> bytes | None:
+        """Read the file of a single job; None for one that the house has to look at."""
+        try:
+            _, data = self._spool.read(Claim(asked.name, asked.token, ".json"), LONGEST + 1)
+        except (OSError, Unfit):
+            return None
+        return data if len(data) <= LONGEST else None
 
     def _recall(self, recall: Recall) -> None:
         """Give a job back that is not being called; of one that has ended, the house will hear, or has."""
@@ -300,7 +314,11 @@ class Mate:
         logged = None
         if self._logs.shows("info"):
             logged = self._line((answer.finished, "info", "answered", answer_fields(answer)))
-        return Ready(token, line, answer.status, answer.to_json(file) + b"\n", logged, body)
+        data = answer.to_json(file) + b"\n"
+        if line is None:
+            # By many processes side by side; the house makes it durable with others, and publishes it.
+            self._spool.disk.write(self._spool.staging(token, ANSWER), data)
+        return Ready(token, line, answer.status, data, logged, body)
 
 
 def _untouched(asked: Asked) -> Back:

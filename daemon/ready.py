@@ -9,9 +9,15 @@ from typing import Any, NamedTuple
 
 from inboxd.jobs.result import Answer
 
+# In bytes; a longer job is not given to another process.
+LONGEST = 16 * 1024
+
 
 class Asked(NamedTuple):
-    """A job: its token, the name of its file, its line in a batch (None: a file of its own), its bytes, its past."""
+    """A job: its token, the name of its file, its line in a batch, its bytes, its past.
+
+    Without a `line` it is a file of its own, in active/, which whoever gets the job reads himself.
+    """
 
     token: str
     name: str
@@ -58,7 +64,8 @@ class Ready(NamedTuple):
 
     `data` is its line of JSON and `logged` its line of the log, for when it is kept. With `body` a body lies staged;
     a batch's line names the file that it is to become. A single job that did not end well, or that has such a body, is
-    given as `answer` instead.
+    given as `answer` instead. The answer of a single job that is given
+    as `data` lies staged as well, not yet durable.
     """
 
     token: str
@@ -71,7 +78,10 @@ class Ready(NamedTuple):
 
 
 class Back(NamedTuple):
-    """A job that got no answer, to be begun again in `wait` seconds; `stopped`: because everything stops."""
+    """A job that got no answer, to be begun again in `wait` seconds; `stopped`: because everything stops.
+
+    `lost`: the process that had it died, and may have staged something.
+    """
 
     token: str
     wait: float
@@ -80,6 +90,7 @@ class Back(NamedTuple):
     stopped: bool = False
     # The job's id, once it has made an attempt under it.
     id: str | None = None
+    lost: bool = False
 
 
 class Done(NamedTuple):

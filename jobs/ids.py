@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
+
+# Chance for the next ids: a system call for each would have every thread wait for the interpreter once more.
+_AT_ONCE = 256
+_chance: deque[bytes] = deque()
+os.register_at_fork(after_in_child=_chance.clear)
 
 
 def uuid7(at: float | None = None, chance: bytes | None = None) -> str:
@@ -12,10 +18,19 @@ def uuid7(at: float | None = None, chance: bytes | None = None) -> str:
     `at` (epoch seconds) stands for now, and ten bytes of `chance` for chance, where the same id must be made again.
     """
     millis = time.time_ns() // 1_000_000 if at is None else round(at * 1000)
-    rand = int.from_bytes(os.urandom(10) if chance is None else chance[:10], "big")
+    rand = int.from_bytes(_random() if chance is None else chance[:10], "big")
     value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | (rand >> 68) << 64 | 0b10 << 62 | rand & (1 << 62) - 1
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _random() -> bytes:
+    try:
+        return _chance.popleft()
+    except IndexError:
+        data = os.urandom(10 * _AT_ONCE)
+        _chance.extend(data[start : start + 10] for start in range(10, len(data), 10))
+        return data[:10]
 
 
 def time_of(identifier: str) -> float:

@@ -1,12 +1,16 @@
 """Single jobs for other processes: who answers them gets more, who only gives them back gets none for a while."""
 
+import os
 from collections import deque
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from inboxd.daemon.handed import ALONE, BUSY, TOLD_ENOUGH, Handed
+from inboxd.daemon.handed import ALONE, BUSY, TOLD_ENOUGH, Handed, Plain
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import Back, Ready
+from inboxd.daemon.settlement import ANSWER
+from inboxd.daemon.spool import Spool
 from inboxd.jobs.clock import FakeClock
 from inboxd.jobs.ids import uuid7
 
@@ -31,6 +35,25 @@ def answer(one: Handed, count: int) -> None:
         token = uuid7()
         one.count += 1
         one.came([(Claim("a", token, ".json"), Ready(token, None, "done", b"", None))])
+
+
+def test_what_a_process_staged_that_died_is_taken_away(tmp_path: Path) -> None:
+    one, spool, token = handed(FakeClock()), Spool(str(tmp_path)), uuid7()
+    one._worker.spool = spool  # type: ignore[misc]  # the worker is none
+    spool.make()
+    claim = Claim("a", token, ".json")
+    spool.stage(claim, ANSWER, b"{}\n")
+    one.came_back(claim, Back(token, 0.0, [], 0, lost=True))
+    assert os.listdir(spool.staged) == []
+
+
+def test_an_answer_that_is_not_there_to_be_synced_is_written_again(tmp_path: Path) -> None:
+    spool, token = Spool(str(tmp_path)), uuid7()
+    spool.make()
+    plain = Plain(spool, Claim("a", token, ".json"), Ready(token, None, "done", b"{}\n", None), lambda _: None, ())
+    for _ in range(2):
+        (path,) = plain.stage()
+    assert Path(path).read_bytes() == b"{}\n"
 
 
 def test_who_gives_all_back_is_asked_no_more_for_a_while() -> None:

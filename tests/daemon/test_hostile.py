@@ -10,7 +10,7 @@ import pytest
 
 from inboxd.daemon.disk import Disk
 from inboxd.daemon.drop import Dropped, wait_for
-from inboxd.daemon.house import uids
+from inboxd.daemon.owners import uids
 from inboxd.daemon.recovery import recover
 from inboxd.daemon.spool import Spool, SpoolError
 from inboxd.jobs.result import DEEPEST, Response
