@@ -64,7 +64,7 @@ def ls(spool: str | None, config: str | None, folder: str | None, as_json: bool,
                 f"{key[:SHORT]}  {_time(now - entry.stored_at):>5} {left:>5}  {entry.status} {entry.size:>9}  {request}"
             )
     if not as_json:
-        click.echo(f"{count} answers, {size} bytes of bodies")
+        click.echo(f"{_answers(count)}, {size} bytes of bodies")
         if folder is None:
             _say_uses(spool_folder(spool, config))
 
@@ -93,7 +93,7 @@ def purge(spool: str | None, config: str | None, folder: str | None, **filters: 
         removed = sum(store.purge(key) for key, _ in _chosen(store, time.time(), **filters))
     else:
         removed = store.purge()
-    click.echo(f"{removed} answers removed")
+    click.echo(f"{_answers(removed)} removed")
 
 
 def _store(spool: str | None, config: str | None, folder: str | None) -> Store:
@@ -138,6 +138,10 @@ def _say_uses(spool: str) -> None:
     except OSError as error:
         click.echo(f"inboxd: {error.filename}: cannot be looked at: {error.strerror}", err=True)
         sys.exit(1)
+
+
+def _answers(count: int) -> str:
+    return f"{count} answer{'s' * (count != 1)}"
 
 
 def _time(seconds: float) -> str:

@@ -192,6 +192,8 @@ def retry(
             click.echo(name)
         for problem in problems:
             click.echo(f"inboxd: {problem}", err=True)
+        if not moved and not problems:
+            click.echo("inboxd: no job in failed/ is one of these", err=True)
     sys.exit(1 if problems else 0)
 
 

@@ -90,7 +90,8 @@ def _answered(spool: Spool, name: str) -> Iterator[Node]:
         if answer is not None and "claim" in answer:
             claim = str(answer["claim"])
             error = answer.get("error") or {}
-            about = error.get("message") or f"{len(answer.get('attempts', ()))} attempts"
+            attempts = len(answer.get("attempts", ()))
+            about = error.get("message") or f"{attempts} attempt{'s' * (attempts != 1)}"
             yield Node(job, str(answer.get("status")), about, str(answer.get("root", claim)), claim)
 
 

@@ -300,7 +300,8 @@ def test_jobs_are_retried_by_api_and_by_age(tmp_path: Path) -> None:
     (tmp_path / "inboxd.toml").write_text(SHOP)
     for name, url in (("one", "https://shop.example/1"), ("two", "https://other.example/2")):
         Path(spool.failed, f"{name}.json").write_text(json.dumps({"url": url}))
-    assert inboxd("retry", "--since", "2020-01-01", "--api", "bank", cwd=tmp_path).stdout == ""
+    nothing = inboxd("retry", "--since", "2020-01-01", "--api", "bank", cwd=tmp_path)
+    assert (nothing.stdout, nothing.stderr) == ("", "inboxd: no job in failed/ is one of these\n")
     assert inboxd("retry", "--since", "0s", cwd=tmp_path).stdout == ""
     assert inboxd("retry", "--api", "shop", cwd=tmp_path).stdout == "one.json\n"
     assert inboxd("retry", "--since", "1h", cwd=tmp_path).stdout == "two.json\n"

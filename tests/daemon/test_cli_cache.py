@@ -53,7 +53,8 @@ def test_what_is_stored_is_listed_with_its_sum(folder: Path) -> None:
 def test_filters_choose_what_is_listed_and_what_is_removed(folder: Path, filters: list[str], expected: int) -> None:
     listed = [json.loads(line) for line in run(folder, "ls", "--json", *filters).output.splitlines()]
     assert len(listed) == expected
-    assert run(folder, "purge", *filters).output == f"{expected} answers removed\n"
+    noun = "answer" if expected == 1 else "answers"
+    assert run(folder, "purge", *filters).output == f"{expected} {noun} removed\n"
     assert len(run(folder, "ls", "--json").output.splitlines()) == 3 - expected
 
 
