@@ -104,7 +104,7 @@ def test_a_library_and_a_daemon_share_one_cache_and_a_person_can_look_into_it(tm
         assert "/ok/?api_key=***" in listed
         assert "s3cret" not in "".join(file.read_text() for file in (daemon.spool / "cache").rglob("*.json"))
         purged = inboxd("cache", "purge", "--url", "*/ok/*", "--spool", str(daemon.spool), cwd=tmp_path)
-        assert purged.stdout == "1 answers removed\n"
+        assert purged.stdout == "1 answer removed\n"
         daemon.drop("anew", {"url": url, "cache": "1h"})
         assert daemon.answer("anew")["cache"] == "miss"
 
