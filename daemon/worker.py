@@ -316,4 +316,5 @@ class Worker:
     def ended(request_id: str, status: Status, fault: Fault, received: float, now: float) -> Answer:
         """Make the answer of a job that never came to the client."""
         problem = Problem(fault.kind, fault.message, fault.uncertain)
-        return Answer(request_id, status, received=received, finished=now, error=problem)
+        # A file may have come since the turn began that `now` is of.
+        return Answer(request_id, status, received=received, finished=max(now, received), error=problem)

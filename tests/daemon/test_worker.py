@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from inboxd.daemon.inflight import CRASHES
-from inboxd.daemon.worker import ATTACHMENT_WAIT, IsArray, NotYet
+from inboxd.daemon.worker import ATTACHMENT_WAIT, IsArray, NotYet, Worker
 from inboxd.jobs.clock import FakeClock
+from inboxd.jobs.faults import Invalid
 from tests.spoolkit import Bench
 
 JOB = '{"url": "http://api.test/x"}'
@@ -212,3 +213,8 @@ def test_the_id_of_a_job_is_its_own_or_its_token_or_that_of_its_trace(bench: Ben
     errands = [asked.errand for asked in bench.client.asked]
     assert [errand.id for errand in errands] == [errands[0].token, "given", "traced"]
     assert errands[2].received == 1767225600.0
+
+
+def test_no_answer_is_finished_before_its_job_was_received() -> None:
+    answer = Worker.ended("id", "rejected", Invalid("no job"), received=2.0, now=1.9)
+    assert answer.finished == answer.received
