@@ -13,7 +13,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from concurrent.futures import Future
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -79,6 +80,10 @@ class _Ended(NamedTuple):
     answer: Answer
 
 
+# What there is to say to the house; None at the end.
+_Word = _Ended | Back | Rest | Recall | list[str] | None
+
+
 class Mate:
     """Carries out what comes over `house` until it is told to stop, or the house is gone.
 
@@ -100,8 +105,8 @@ class Mate:
         self._private_posts = config.gateway.private
         self._spool = Spool(config.spool, Disk(owners=uids(config.owners)))
         self._line = line_of(config.log.format, config.log.file)
-        # What goes back to the house, in the order in which it came about; None at the end.
-        self._out: SimpleQueue[_Ended | Back | Rest | Recall | list[str] | None] = SimpleQueue()
+        # In the order in which it came about.
+        self._out: SimpleQueue[_Word] = SimpleQueue()
         # What was begun, by token, so that it can be given back.
         self._futures: dict[str, Future[Answer]] = {}
         self._logs = Logs(self, self._line)
@@ -116,9 +121,7 @@ class Mate:
         while not isinstance(message := self._house.recv(), Stop):
             if isinstance(message, Work):
                 self._begins = True
-                for asked in message.jobs:
-                    self._begin(asked)
-                    self._begun += 1
+                self._begin(message.jobs)
                 self._begins = False
             elif isinstance(message, PutDown):
                 self.client.queue.put_down(message.token, message.wait)
@@ -131,42 +134,56 @@ class Mate:
         self._out.put(None)
         self._sender.join()
 
-    # -- one job ----------------------------------------------------------------------------------------------
+    # -- jobs in ----------------------------------------------------------------------------------------------
 
-    def _begin(self, asked: Asked) -> None:
-        received = time_of(asked.token)
+    def _begin(self, jobs: list[Asked]) -> None:
+        """Set jobs to work, each step for all of them, for the reason that `ApiClient.take` gives."""
+        read = [(asked, self._read(asked)) for asked in jobs]
+        ours = [(asked, job, self._errand(asked, job)) for asked, job in read if job is not None]
+        outcomes = self.client.take((job, errand) for _, job, errand in ours)
+        for (asked, _, errand), outcome in zip(ours, outcomes, strict=True):
+            if isinstance(outcome, Answer):
+                self._answer(asked, outcome)
+                continue
+            # A window without bounds is never full.
+            assert isinstance(outcome, Future)
+            self._futures[asked.token] = outcome
+            outcome.add_done_callback(partial(self._ended, asked, errand.id or asked.token))
+
+    def _read(self, asked: Asked) -> Job | None:
+        """Read a job that we may carry out; one that we may not is answered or given back."""
+        self._begun += 1
         data = asked.data if asked.line is not None else self._file(asked)
         if data is None:
             self._out.put(_untouched(asked))
-            return
+            return None
         try:
             job = self._parse(data)
         except Invalid as error:
             if asked.line is None:
                 # It may still be being written, or be an array.
                 self._out.put(_untouched(asked))
-                return
-            why = Problem(error.kind, str(error))
-            answer = Answer(asked.token, "rejected", received=received, finished=time.time(), error=why)
-            self._answer(asked, answer)
-            return
+                return None
+            received, why = time_of(asked.token), Problem(error.kind, str(error))
+            self._answer(asked, Answer(asked.token, "rejected", received=received, finished=time.time(), error=why))
+            return None
         # The house knows which ids it has had, those of single jobs.
         if not self._is_plain(job) or (self._remembers and asked.line is None and job.id is not None):
             self._out.put(_untouched(asked))
-            return
-        request_id = job.id or asked.token
-        errand = Errand(
-            id=request_id,
+            return None
+        return job
+
+    def _errand(self, asked: Asked, job: Job) -> Errand:
+        return Errand(
+            id=job.id or asked.token,
             token=asked.token,
-            received=received,
+            received=time_of(asked.token),
             attempts=asked.attempts,
             tried=asked.tried,
             patience=0.0,
             spill=partial(self._spill, asked.token),
             public=is_posted(asked.name) and not self._private_posts,
         )
-        self._futures[asked.token] = future = self.client.submit(job, errand)
-        future.add_done_callback(partial(self._ended, asked, request_id))
 
     def _file(self, asked: Asked) -> bytes | None:
         """Read the file of a single job; None for one that the house has to look at."""
@@ -204,10 +221,11 @@ class Mate:
 
     def _ended(self, asked: Asked, request_id: str, future: Future[Answer]) -> None:
         del self._futures[asked.token]
-        if future.cancelled():
+        try:
+            postponed = future.exception()
+        except CancelledError:
             self._out.put(_untouched(asked))
             return
-        postponed = future.exception()
         if postponed is None:
             self._answer(asked, future.result())
             return
@@ -262,41 +280,53 @@ class Mate:
     def _gather(self) -> tuple[Done, bool]:
         """Wait a while for something to say and take all that there is; False with it at the end."""
         done = Done([], [], [], [], [], Counter())
-        count = 0
+        ended: list[_Ended] = []
+        going = True
+        for item in self._to_say():
+            match item:
+                case _Ended():
+                    ended.append(item)
+                case Back():
+                    done.back.append(item)
+                case Rest():
+                    done.rests.append(item)
+                case Recall():
+                    done.kept.append(item.token)
+                case list():
+                    done.log.extend(item)
+                case None:
+                    going = False
+        self._make_ready(ended, done)
+        return done, going
+
+    def _to_say(self) -> Iterator[_Word]:
         with suppress(Empty):
-            item = self._out.get(timeout=self._beat)
-            while item is not None and count < TOGETHER:
-                count += 1
-                match item:
-                    case _Ended():
-                        self._make_ready(item, done)
-                    case Back():
-                        done.back.append(item)
-                    case Rest():
-                        done.rests.append(item)
-                    case Recall():
-                        done.kept.append(item.token)
-                    case list():
-                        done.log.extend(item)
-                if count < TOGETHER:
-                    item = self._out.get_nowait()
-            return done, item is not None
-        return done, True
+            yield self._out.get(timeout=self._beat)
+            for _ in range(TOGETHER - 1):
+                yield self._out.get_nowait()
 
-    def _make_ready(self, ended: _Ended, done: Done) -> None:
-        answer = ended.answer
-        try:
-            ready = self._ready(ended.asked, answer)
-            done.ready.append(ready)
+    def _make_ready(self, ended: list[_Ended], done: Done) -> None:
+        """Bring answers to the bytes that are kept of them, each step for all of them."""
+        kept: list[tuple[_Ended, bytes, bool]] = []
+        for one in ended:
+            try:
+                kept.append((one, *self._keep(one)))
+            except OSError:
+                # No room for the body, or the answer; without it there is none.
+                past = one.answer.attempts, len(one.answer.attempts)
+                done.back.append(Back(one.asked.token, DISK_FULL_WAIT, *past))
+        logged = [self._log_line(one.answer) if data else None for one, data, _ in kept]
+        for (one, data, body), line in zip(kept, logged, strict=True):
+            asked, answer = one
+            whole = None if data else answer
+            done.ready.append(Ready(asked.token, asked.line, answer.status, data, line, body, whole))
             # An answer that goes to the house whole is counted there; its attempts were made here.
-            status = "" if ready.answer is not None else answer.status
+            status = answer.status if data else ""
             done.counts[answer.api or "", status, tuple(end.get("fault", OK) for end in answer.attempts)] += 1
-        except OSError:
-            # No room for the body; without it the answer is none.
-            done.back.append(Back(ended.asked.token, DISK_FULL_WAIT, answer.attempts, len(answer.attempts)))
 
-    def _ready(self, asked: Asked, answer: Answer) -> Ready:
-        """Bring an answer to the bytes that are kept of it; a body that has no place there is staged."""
+    def _keep(self, ended: _Ended) -> tuple[bytes, bool]:
+        """Give an answer's line, none for one that goes to the house whole; and whether it left a body staged."""
+        asked, answer = ended
         token, line, response = asked.token, asked.line, answer.response
         body = response is not None and (response.side is not None or response.binary)
         if response is not None and body:
@@ -305,20 +335,21 @@ class Mate:
             else:
                 response.side.close()
                 # What is open cannot be given to another process.
-                response = answer.response = replace(response, side=None)
+                answer.response = replace(response, side=None)
         elif leaves_a_body(answer):
             self._spool.unstage(token, BODY)
         if line is None and (body or not answer.ok):
-            return Ready(token, line, answer.status, b"", None, body, answer)
-        file = body_of_line(asked.name, token) if body else None
-        logged = None
-        if self._logs.shows("info"):
-            logged = self._line((answer.finished, "info", "answered", answer_fields(answer)))
-        data = answer.to_json(file) + b"\n"
+            return b"", body
+        data = answer.to_json(body_of_line(asked.name, token) if body else None) + b"\n"
         if line is None:
             # By many processes side by side; the house makes it durable with others, and publishes it.
             self._spool.disk.write(self._spool.staging(token, ANSWER), data)
-        return Ready(token, line, answer.status, data, logged, body)
+        return data, body
+
+    def _log_line(self, answer: Answer) -> str | None:
+        if not self._logs.shows("info"):
+            return None
+        return self._line((answer.finished, "info", "answered", answer_fields(answer)))
 
 
 def _untouched(asked: Asked) -> Back:

@@ -127,7 +127,7 @@ class LaneQueue(queue.Queue[Task]):
             lane.add(task)
             self._rotation.watch(task)
             self._rotation.look_at(lane)
-            self.not_empty.notify()
+            self._wake_one()
             return True
 
     def _lane(self, api: Api) -> Lane:
@@ -161,14 +161,17 @@ class LaneQueue(queue.Queue[Task]):
                 now = self._clock.mono()
                 task, wakes_at = self._rotation.pick(now)
                 if task is not None:
-                    if self._rotation or wakes_at < min(self._watches, default=inf):
-                        # There may be more to do, or nobody watches the clock for what comes next.
-                        self.not_empty.notify()
+                    self._wake_one()
                     return task
                 if not block or now >= deadline:
                     break
                 self._wait(min(wakes_at, deadline), now)
             raise queue.Empty
+
+    def _wake_one(self) -> None:
+        """Wake a worker when there may be more to do, or nobody watches the clock for what comes next."""
+        if self._rotation or self._rotation.wakes_at < min(self._watches, default=inf):
+            self.not_empty.notify()
 
     def _wait(self, until: float, now: float) -> None:
         if until == inf or (self._watches and until >= min(self._watches)):

@@ -57,7 +57,11 @@ class Rotation:
         """Have a lane looked at in its turn: something about it has changed."""
         if lane.waiting and not lane.in_rotation:
             lane.in_rotation = True
-            self._awake.append(lane)
+            # One that has its share would wake a worker for nothing.
+            (self._stood_back if self._has_its_share(lane) else self._awake).append(lane)
+
+    def _has_its_share(self, lane: Lane) -> bool:
+        return lane.running >= min(self._most, WORKER_SHARE * (self._workers - self.running))
 
     def watch(self, task: Task) -> None:
         """Serve a task when it expires, if it still waits in a lane then."""
@@ -71,25 +75,24 @@ class Rotation:
 
     def pick(self, now: float) -> tuple[Task | None, float]:
         """Take the next task, if there is one; and say when the clock brings more."""
-        task = self._pick_expired(now) or self._pick_ready(now)
-        if task is not None:
-            self.running += 1
-            self.picked += 1
-        return task, self._wakes_at()
+        return self._pick_expired(now) or self._pick_ready(now), self.wakes_at
 
-    def _wakes_at(self) -> float:
+    @property
+    def wakes_at(self) -> float:
+        """When the clock brings something to serve, if nothing else does before."""
         wakes_at = self._sleeping[0][0] if self._sleeping else inf
         return min(wakes_at, self._expiring[0][0] if self._expiring else inf)
 
     def overdue(self, now: float) -> bool:
         """Tell whether a free worker had something to look at by now."""
-        return self.running < self._workers and (bool(self._awake) or self._wakes_at() <= now)
+        return self.running < self._workers and (bool(self._awake) or self.wakes_at <= now)
 
     def _pick_expired(self, now: float) -> Task | None:
         while self._expiring and self._expiring[0][0] <= now:
             task = heapq.heappop(self._expiring)[2]
             task.watched = False
             if self._lane_of(task).take_out(task):
+                self._note_picked()
                 return task
         return None
 
@@ -100,17 +103,22 @@ class Rotation:
             self.look_at(lane)
         for _ in range(len(self._awake)):
             lane = self._awake.popleft()
-            if lane.running >= min(self._most, WORKER_SHARE * (self._workers - self.running)):
+            if self._has_its_share(lane):
                 self._stood_back.append(lane)
                 continue
             lane.in_rotation = False
             opens_at = lane.opens_at(now)
             if opens_at <= now:
                 taken = lane.take(now)
+                self._note_picked()
                 self.look_at(lane)
                 return taken
             self._put_to_sleep(lane, opens_at)
         return None
+
+    def _note_picked(self) -> None:
+        self.running += 1
+        self.picked += 1
 
     def _put_to_sleep(self, lane: Lane, until: float) -> None:
         if until < lane.wakes_at:

@@ -129,6 +129,18 @@ def test_a_lane_that_stood_back_is_served_when_a_worker_comes_back() -> None:
     assert len(take_all(queue)) == 1
 
 
+def test_a_lane_that_has_its_share_of_the_workers_gives_nobody_something_to_look_at() -> None:
+    queue, _ = queue_of(workers=4)
+    for _ in range(4):
+        queue.put(task(api("slow")))
+    taken = [queue.get(block=False) for _ in range(3)]
+    assert not queue.overdue
+    queue.put(task(api("slow")))
+    assert not queue.overdue
+    queue.returned(taken[0], dismiss=True)
+    assert queue.overdue
+
+
 def test_a_lane_whose_task_was_sent_elsewhere_goes_on() -> None:
     queue, _ = queue_of()
     one_at_a_time, other = api("a", concurrency=1), api("b")
