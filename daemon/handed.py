@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from inboxd.daemon.crew import Crew
@@ -119,7 +119,7 @@ class Handed:
                 continue
             answer = ready.answer
             if ready.body and answer.response is not None:
-                answer.response = replace(answer.response, side=self._side(claim, answer.response))
+                answer.response = answer.response._replace(side=self._side(claim, answer.response))
             worker.settle(claim, (), answer)
         self.count -= len(answers)
         self._helped = min(self._helped + len(answers), TOLD_ENOUGH)

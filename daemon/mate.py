@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from typing import BinaryIO, NamedTuple
 
+from inboxd.daemon import interpreter
 from inboxd.daemon.config import Config
 from inboxd.daemon.cores import stay_on
 from inboxd.daemon.disk import Disk
@@ -335,7 +335,7 @@ class Mate:
             else:
                 response.side.close()
                 # What is open cannot be given to another process.
-                answer.response = replace(response, side=None)
+                answer.response = response._replace(side=None)
         elif leaves_a_body(answer):
             self._spool.unstage(token, BODY)
         if line is None and (body or not answer.ok):
@@ -369,6 +369,7 @@ def main(fd: int) -> None:
         house = Connection(fd)
         core, config, threads, path, watchdog = house.recv()
         stay_on(core)
+        interpreter.settle(interpreter.BUSY)
         page = Page(path)
         page.open(workers_for(threads))
         Mate(house, config, threads, page, watchdog).run()

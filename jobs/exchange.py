@@ -12,8 +12,8 @@ import mimetypes
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
@@ -214,20 +214,11 @@ def exchange(
     `now` is the wall time, which a Retry-After date is measured against. A redirect of GET or HEAD comes back
     as `Redirected`; whether to follow it is the caller's business.
     """
-    with ExitStack() as files:
-        if call.segments is not None:
-            try:
-                body = files.enter_context(call.segments.open(open_file))
-            except OSError as error:
-                raise faults.Invalid(f"attachment: {os.strerror(error.errno or 0)}") from None
-            call.request.body = body  # type: ignore[assignment]  # requests streams file-like bodies; its stubs leave them out
-            call.request.headers["Content-Length"] = str(body.size)
-            # Where the transport has to go back to when a kept-alive connection turns out to be dead.
-            call.request._body_position = 0  # type: ignore[attr-defined]  # noqa: SLF001  # requests' own mark
-        try:
-            reply = session.send(call.request, allow_redirects=False, timeout=bounds.deadline, bounds=bounds)
-        except exceptions.RequestException as error:
-            raise fault_of(error) from None
+    if call.segments is None:
+        reply = _sent(session, call, bounds)
+    else:
+        with _filled(call, call.segments, open_file):
+            reply = _sent(session, call, bounds)
     assert isinstance(reply, requests.Response)
     response = _response(reply)
     if response.status not in ok:
@@ -241,12 +232,34 @@ def exchange(
     return response
 
 
+def _sent(session: Sends, call: Call, bounds: Bounds) -> requests.Response:
+    try:
+        return session.send(call.request, allow_redirects=False, timeout=bounds.deadline, bounds=bounds)
+    except exceptions.RequestException as error:
+        raise fault_of(error) from None
+
+
+@contextmanager
+def _filled(call: Call, segments: Segments, open_file: OpenFile) -> Iterator[None]:
+    """Have the files of a body open while it is sent."""
+    try:
+        body = segments.open(open_file)
+    except OSError as error:
+        raise faults.Invalid(f"attachment: {os.strerror(error.errno or 0)}") from None
+    with body:
+        call.request.body = body  # type: ignore[assignment]  # requests streams file-like bodies; its stubs leave them out
+        call.request.headers["Content-Length"] = str(body.size)
+        # Where the transport has to go back to when a kept-alive connection turns out to be dead.
+        call.request._body_position = 0  # type: ignore[attr-defined]  # noqa: SLF001  # requests' own mark
+        yield
+
+
 def _response(reply: requests.Response) -> Response:
     side = getattr(reply, "side", None)
     content = b"" if side is not None else reply.content
     return Response(
         reply.status_code,
-        dict(reply.headers.items()),
+        reply.headers,
         content,
         side,
         getattr(reply, "size", len(content)),

@@ -10,7 +10,6 @@ import json
 import os
 from base64 import b64encode
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 from html import escape
@@ -46,8 +45,8 @@ class Mask:
         headers = {self.text(name): self.text(value) for name, value in response.headers.items()}
         body = self.octets(response.body)
         if response.side is None:
-            return replace(response, headers=headers, body=body, size=len(body))
-        return replace(response, headers=headers, sha256=self._file(response.side) or response.sha256)
+            return response._replace(headers=headers, body=body, size=len(body))
+        return response._replace(headers=headers, sha256=self._file(response.side) or response.sha256)
 
     def _file(self, file: BinaryIO) -> str | None:
         """Overwrite credentials in a file by as many asterisks; gives its new digest if there were any."""

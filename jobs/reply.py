@@ -5,13 +5,11 @@ The body is in memory or, as a whole, in a side file. Nothing here reads from a 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import requests
 from requests.cookies import RequestsCookieJar
-from requests.structures import CaseInsensitiveDict
 from requests.utils import get_encoding_from_headers
 
 from inboxd.jobs.fieldlines import Fields
@@ -21,8 +19,7 @@ _STATUS_LINE = re.compile(rb"HTTP/[0-9.]+ +[0-9]{3} ?([^\r\n]*)")
 _EMPTY_LINES = (b"\r\n", b"\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """What one transfer may take.
 
     `deadline`: seconds for all of it: DNS, connect, TLS, upload, headers, body.
@@ -43,34 +40,25 @@ class CurlResponse(requests.Response):
     `size`: decoded bytes. `sha256`: hex digest of a body in a side file.
     """
 
+    # Of the class, as long as nobody sets them: most answers are only asked for status, header and body.
+    _content_consumed = True
+    _next = None
+    _charset: str | None = None
+    raw = None
+    elapsed = timedelta(0)
+    side: BinaryIO | None = None
+    sha256: str | None = None
+
     def __init__(self, request: requests.PreparedRequest, status_code: int, head: list[bytes], content: bytes) -> None:
         # Not super().__init__(): its cookie jar alone costs more than everything else here.
         self._content = content
-        self._content_consumed = True
-        self._next = None
         self._head = head
-        self._fields: CaseInsensitiveDict[str] | None = None
-        self._charset: str | None = None
+        self.headers = ReceivedFields(head)
         self.status_code = status_code
-        self.raw = None
         self.request = request
         self.url = request.url or ""
         self.history = []
-        self.elapsed = timedelta(0)
-        self.side: BinaryIO | None = None
         self.size = len(content)
-        self.sha256: str | None = None
-
-    @property
-    def headers(self) -> CaseInsensitiveDict[str]:
-        """Fields of the final response; repeated ones are joined by a comma (RFC 9110, 5.2)."""
-        if self._fields is None:
-            self._fields = _parse_fields(self._head)
-        return self._fields
-
-    @headers.setter
-    def headers(self, fields: CaseInsensitiveDict[str]) -> None:
-        self._fields = fields
 
     @property
     def encoding(self) -> str | None:
@@ -104,11 +92,28 @@ def is_whole(head: list[bytes]) -> bool:
 
 def _final(head: list[bytes]) -> int:
     """Return where the final response begins: interim (1xx) ones and a proxy's come before it."""
-    starts = (at for at in range(len(head) - 1, 0, -1) if head[at].startswith(b"HTTP/"))
-    return next((at for at in starts if _STATUS_LINE.match(head[at])), 0)
+    starts = [at for at, line in enumerate(head) if line[:5] == b"HTTP/" and at]
+    return next((at for at in reversed(starts) if _STATUS_LINE.match(head[at])), 0)
 
 
-def _parse_fields(head: list[bytes]) -> CaseInsensitiveDict[str]:
+class ReceivedFields(Fields):
+    """The fields of the final response of a head; repeated ones are joined by a comma (RFC 9110, 5.2).
+
+    Read when somebody first looks at them, which for most answers is when they are written down.
+    """
+
+    def __init__(self, head: list[bytes]) -> None:
+        self._head = head
+
+    def __getattr__(self, name: str) -> Any:
+        """Read the head when the store of fields is asked for the first time."""
+        if name != "_store":
+            raise AttributeError(name)
+        self._store = store = _fields(self._head)
+        return store
+
+
+def _fields(head: list[bytes]) -> dict[str, tuple[str, str]]:
     store: dict[str, tuple[str, str]] = {}
     for line in b"".join(head[_final(head) + 1 :]).decode("latin-1").split("\n"):
         name, colon, value = line.partition(":")
@@ -117,4 +122,4 @@ def _parse_fields(head: list[bytes]) -> CaseInsensitiveDict[str]:
             break
         lower, value = name.lower(), value.strip()
         store[lower] = (name, f"{store[lower][1]}, {value}" if lower in store else value)
-    return Fields(store)
+    return store

@@ -7,13 +7,14 @@ credentials and cookies are redacted before they come here or, for what the serv
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, BinaryIO, Literal, TypeAlias, get_args
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias, get_args
 
 import orjson
+from requests.structures import CaseInsensitiveDict
 
 from inboxd.cache.key import URL_HEADERS, is_secret, redact
 from inboxd.jobs.template import TemplateError, select
@@ -24,6 +25,8 @@ CacheUse: TypeAlias = Literal["hit", "miss", "stale", "revalidated", "shared", "
 REDACTED = "***"
 # Python remembers each charset it was ever asked for, and servers think of any.
 LONGEST_CHARSET = 40
+# Longer names of headers are not remembered either.
+USUAL_LENGTH = 64
 # Levels of JSON that an answer takes over. orjson reads 1024, the standard library about 1000 less its caller's.
 DEEPEST = 500
 _DEEPER = b"[" * (1024 - DEEPEST)
@@ -32,8 +35,7 @@ _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 _SECRET_RESPONSE_HEADERS = frozenset({"set-cookie", "set-cookie2"})
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try on the wire: when it began (epoch seconds), how long it took, how it ended, and the wait it led to."""
 
     at: float
@@ -59,8 +61,7 @@ class Attempt:
         return shown
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What the server replied. The body is either `body`, in memory, or `side`, an open file of `size` bytes.
 
     `status` is 0 for the result of a handler, which did not come over HTTP.
@@ -109,6 +110,9 @@ class Response:
         return orjson.loads(self.side.read())
 
     def _header(self, name: str) -> str:
+        if isinstance(self.headers, CaseInsensitiveDict):
+            found: str = self.headers.get(name, "")
+            return found
         return next((value for key, value in self.headers.items() if key.lower() == name), "")
 
     def to_dict(self, file: str | None) -> dict[str, Any]:
@@ -230,13 +234,20 @@ def _second(seconds: int) -> str:
 
 
 def _redact(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: _redacted(name.lower(), value) for name, value in headers.items()}
+    return {name: value if (show := _way_of(name)) is None else show(value) for name, value in headers.items()}
 
 
-def _redacted(name: str, value: str) -> str:
-    if name in _SECRET_RESPONSE_HEADERS or is_secret(name):
-        return REDACTED
-    return redact(value) if name in URL_HEADERS else value
+def _way_of(name: str) -> Callable[[str], str] | None:
+    """Say how the value of a header is shown; None: as it is. Servers send the same few names over and over."""
+    return _known_way(name) if len(name) <= USUAL_LENGTH else _known_way.__wrapped__(name)
+
+
+@lru_cache(maxsize=512)
+def _known_way(name: str) -> Callable[[str], str] | None:
+    lower = name.lower()
+    if lower in _SECRET_RESPONSE_HEADERS or is_secret(lower):
+        return lambda _: REDACTED
+    return redact if lower in URL_HEADERS else None
 
 
 def answer_schema() -> dict[str, Any]:

@@ -33,6 +33,7 @@ class _PlainSession(requests.Session):
         self.trust_env = False
         self.headers.clear()
         self.cookies = _NoCookies()
+        self._adapter = adapter
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -43,12 +44,11 @@ class _PlainSession(requests.Session):
         """
         kwargs.pop("allow_redirects", None)
         begun = time.perf_counter()
-        response = self.get_adapter(request.url or "").send(request, **kwargs)
+        response = self._adapter.send(request, **kwargs)
         response.elapsed = timedelta(seconds=time.perf_counter() - begun)
-        hooked: requests.Response = dispatch_hook(  # type: ignore[no-untyped-call]  # requests leaves it untyped
-            "response", request.hooks, response, **kwargs
-        )
-        return hooked
+        if request.hooks["response"]:
+            response = dispatch_hook("response", request.hooks, response, **kwargs)  # type: ignore[no-untyped-call]  # requests leaves it untyped
+        return response
 
 
 def open_session(adapter: BaseAdapter) -> requests.Session:

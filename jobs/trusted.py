@@ -43,7 +43,7 @@ class _Dressed:
         left = bounds.deadline - (time.monotonic() - begun)
         if left <= 0:
             raise Timeout("an access token took all the time there was")
-        return self._session.send(dressed, **kwargs | {"bounds": replace(bounds, deadline=left)})
+        return self._session.send(dressed, **kwargs | {"bounds": bounds._replace(deadline=left)})
 
 
 def trusted_exchange(
