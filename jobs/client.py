@@ -29,7 +29,7 @@ from inboxd.jobs.handlers import Handler, Handlers, Work
 from inboxd.jobs.ids import uuid7
 from inboxd.jobs.job import Job, parse_object
 from inboxd.jobs.lane import Lane, RetryLater
-from inboxd.jobs.lanes import LaneFull, LaneQueue
+from inboxd.jobs.lanes import Closed, LaneFull, LaneQueue
 from inboxd.jobs.marks import Marks, NoMarks
 from inboxd.jobs.put import Bucket
 from inboxd.jobs.queuejobs import Deed, QueueJobs
@@ -186,10 +186,14 @@ class ApiClient:
         if wait > task.errand.patience:
             task.resolve(task.postponed(wait))
             return
-        self.queue.admit(task, block=task.errand.block, share=task.errand.share)
+        block, share = task.errand.block, task.errand.share
         if task.cache_key is None:
-            self._queue_up(task)
+            try:
+                self.queue.put(task, block, share=share)
+            except Closed:
+                self._give_up(task, task.postponed(0.0, stopped=True))
         else:
+            self.queue.admit(task, block=block, share=share)
             self.caching.enter(task)
 
     def _queue_up(self, task: Task) -> None:

@@ -21,7 +21,6 @@ from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
 import orjson
 import requests
 from requests import exceptions
-from requests.hooks import default_hooks
 from requests.structures import CaseInsensitiveDict
 
 from inboxd.cache.key import redact
@@ -29,7 +28,7 @@ from inboxd.jobs import faults
 from inboxd.jobs.api import Api, origin
 from inboxd.jobs.body import Segments, of_multipart
 from inboxd.jobs.credentials import Credentials
-from inboxd.jobs.fieldlines import Fields
+from inboxd.jobs.fieldlines import Fields, Wire, wire_of
 from inboxd.jobs.fields import url as checked_url
 from inboxd.jobs.job import Job
 from inboxd.jobs.reply import Bounds
@@ -95,6 +94,8 @@ def prepare(job: Job, api: Api, request_id: str) -> Call:
         raise faults.Invalid("a text holds half a character (a lone surrogate), which UTF-8 cannot carry") from None
     except RecursionError:
         raise faults.Invalid("json: nested too deeply to be sent") from None
+    except exceptions.RequestException as error:
+        raise faults.Invalid(str(error)) from None
 
 
 def _prepared(job: Job, api: Api, request_id: str) -> Call:
@@ -119,14 +120,24 @@ def _prepared(job: Job, api: Api, request_id: str) -> Call:
         headers.update(job.headers)
     if body is None and job.verb in ALWAYS_WITH_LENGTH:
         headers["Content-Length"] = "0"
-    request = _request(job.verb, url, headers, None if isinstance(body, Segments) else body)
-    entrusted = frozenset(name.lower() for name in api.headers)
-    return Call(request, redact(request.url or url), body if isinstance(body, Segments) else None, entrusted)
+    entrusted = frozenset(name.lower() for name in api.headers) if api.headers else frozenset()
+    if isinstance(body, Segments):
+        request = _request(job.verb, url, headers, None)
+        return Call(request, redact(request.url or url), body, entrusted)
+    request = _request(job.verb, url, headers, body)
+    request.wire = wire_of(request)
+    return Call(request, redact(request.url or url), None, entrusted)
 
 
-def _request(method: str, url: str, headers: CaseInsensitiveDict[str], body: bytes | None) -> requests.PreparedRequest:
+class _Request(requests.PreparedRequest):
+    """A request that may have been brought to what the transport takes; a copy of it, to be changed, has not."""
+
+    wire: Wire | None = None
+
+
+def _request(method: str, url: str, headers: CaseInsensitiveDict[str], body: bytes | None) -> _Request:
     """Fill a PreparedRequest by hand; its own prepare() costs as much as the rest of the call."""
-    request = requests.PreparedRequest()
+    request = _Request()
     request.method = method
     if _PLAIN_URL.fullmatch(url) and not _BAD_PERCENT.search(url):
         request.url = url
@@ -137,7 +148,6 @@ def _request(method: str, url: str, headers: CaseInsensitiveDict[str], body: byt
             raise faults.Invalid(f"url: {error}") from None
     request.headers = headers
     request.body = body
-    request.hooks = default_hooks()
     return request
 
 
@@ -219,7 +229,6 @@ def exchange(
     else:
         with _filled(call, call.segments, open_file):
             reply = _sent(session, call, bounds)
-    assert isinstance(reply, requests.Response)
     response = _response(reply)
     if response.status not in ok:
         target = _redirect(call, reply)

@@ -6,9 +6,10 @@ Its one rule: one field in is one field out. A line end in a value would smuggle
 import re
 from collections.abc import Mapping, ValuesView
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from requests import PreparedRequest
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL
 from requests.structures import CaseInsensitiveDict
 
@@ -33,9 +34,28 @@ class Fields(CaseInsensitiveDict[str]):
     def __init__(self, store: dict[str, tuple[str, str]] | None = None) -> None:
         self._store: dict[str, tuple[str, str]] = {} if store is None else store
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Give the value of a field; the mapping's own `get` raises and catches an exception for a field not there."""
+        found = self._store.get(name.lower())
+        return default if found is None else found[1]
+
     def items(self) -> ValuesView[tuple[str, str]]:  # type: ignore[override]  # the pairs, without a view around them
         """Give the fields as pairs of name and value."""
         return self._store.values()
+
+
+class Wire(NamedTuple):
+    """A request as curl gets it: its URL, its host for the guard, the lines of its header."""
+
+    url: str
+    host: str
+    lines: list[str | bytes]
+
+
+def wire_of(request: PreparedRequest) -> Wire:
+    """Bring a request to what curl takes. Raises InvalidHeader, InvalidSchema or InvalidURL."""
+    lines = field_lines(request.headers, has_body=request.body is not None and request.method != "HEAD")
+    return Wire(*target(request.url or ""), lines)
 
 
 class Target(NamedTuple):

@@ -53,6 +53,13 @@ class LaneFull(queue.Full):
         self.drain = drain
 
 
+class Closed(RuntimeError):
+    """Nobody is served any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the queue is closed")
+
+
 class LaneQueue(queue.Queue[Task]):
     """The window: at most `window` tasks (0: no bound), served by `workers` threads, which are numbered from 0.
 
@@ -84,27 +91,31 @@ class LaneQueue(queue.Queue[Task]):
     # -- coming in ----------------------------------------------------------------------------------------
 
     def put(self, item: Task, block: bool = True, timeout: float | None = None, *, share: float = FILE_SHARE) -> None:
-        """Take a task in; raises `LaneFull` when there is no room (after waiting for some, if `block`)."""
-        self.admit(item, block=block, timeout=timeout, share=share)
-        if not self.again(item):
-            raise RuntimeError("the queue is closed")
+        """Take a task in; raises `Closed`, and `LaneFull` where there is no room, after waiting for some if `block`."""
+        with self.mutex:
+            self._admit(item, block=block, timeout=timeout, share=share)
+            if self._closed:
+                raise Closed
+            self._line_up(item)
 
     def admit(self, task: Task, *, block: bool = True, timeout: float | None = None, share: float = FILE_SHARE) -> None:
         """Give a task its place in the window; `again` lines it up there, `dismiss` gives the place back."""
-        deadline = inf if timeout is None else self._clock.mono() + timeout
         with self.mutex:
-            while not self._has_room(lane := self._lane(task.api), share):
-                now = self._clock.mono()
-                if not block or now >= deadline:
-                    self._call_at = self.held * 3 // 4
-                    raise LaneFull(lane.name, lane.spread(now), lane.drains_in(now))
-                self.not_full.wait(min(deadline - now, LONGEST_WAIT))
+            self._admit(task, block=block, timeout=timeout, share=share)
+
+    def _admit(self, task: Task, *, block: bool, timeout: float | None, share: float) -> None:
+        deadline = inf if timeout is None else self._clock.mono() + timeout
+        while not self._has_room(lane := self._lane(task.api), share):
             now = self._clock.mono()
-            lane.admit(now)
-            self.held += 1
-            task.held = True
-            self._seq += 1
-            task.seq = self._seq
+            if not block or now >= deadline:
+                self._call_at = self.held * 3 // 4
+                raise LaneFull(lane.name, lane.spread(now), lane.drains_in(now))
+            self.not_full.wait(min(deadline - now, LONGEST_WAIT))
+        lane.admit(self._clock.mono())
+        self.held += 1
+        task.held = True
+        self._seq += 1
+        task.seq = self._seq
 
     def _has_room(self, lane: Lane, share: float) -> bool:
         return self._closed or not self.maxsize or lane.held < share * (self.maxsize - self.held)
@@ -123,12 +134,15 @@ class LaneQueue(queue.Queue[Task]):
         with self.mutex:
             if self._closed:
                 return False
-            lane = self._lane(task.api)
-            lane.add(task)
-            self._rotation.watch(task)
-            self._rotation.look_at(lane)
-            self._wake_one()
+            self._line_up(task)
             return True
+
+    def _line_up(self, task: Task) -> None:
+        lane = self._lane(task.api)
+        lane.add(task)
+        self._rotation.watch(task)
+        self._rotation.look_at(lane)
+        self._wake_one()
 
     def _lane(self, api: Api) -> Lane:
         lane = self.lanes.get(api.name)

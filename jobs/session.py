@@ -4,8 +4,6 @@ What `requests` mixes in by default (the environment's proxies and netrc, cookie
 redirects) would let one call change another, or go where no guard, lane or credential was chosen for it.
 """
 
-import time
-from datetime import timedelta
 from http.cookiejar import Cookie
 from typing import Any, Protocol
 
@@ -43,9 +41,7 @@ class _PlainSession(requests.Session):
         `requests` would also look for proxies, cookies and redirects, at five times the cost, to find none.
         """
         kwargs.pop("allow_redirects", None)
-        begun = time.perf_counter()
         response = self._adapter.send(request, **kwargs)
-        response.elapsed = timedelta(seconds=time.perf_counter() - begun)
         if request.hooks["response"]:
             response = dispatch_hook("response", request.hooks, response, **kwargs)  # type: ignore[no-untyped-call]  # requests leaves it untyped
         return response

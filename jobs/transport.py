@@ -18,7 +18,7 @@ from requests.adapters import BaseAdapter
 from requests.exceptions import RequestException
 from urllib3.util.retry import Retry
 
-from inboxd.jobs.fieldlines import checked_method, field_lines, target
+from inboxd.jobs.fieldlines import checked_method, wire_of
 from inboxd.jobs.flow import Flow
 from inboxd.jobs.guard import Guard
 from inboxd.jobs.reply import Bounds, CurlResponse, is_whole
@@ -80,11 +80,11 @@ class _Handle:
         """Set on curl what this request and its bounds ask. Raises InvalidURL, InvalidSchema, InvalidHeader."""
         setopt = self.curl.setopt
         self.flow.begin(bounds)
-        url, method, body = request.url or "", request.method or "GET", request.body
-        lines = field_lines(request.headers, has_body=body is not None and method != "HEAD")
+        method, body = request.method or "GET", request.body
+        # Whoever prepared many requests may have made it beforehand.
+        url, self.flow.host, lines = getattr(request, "wire", None) or wire_of(request)
         if url != self._url:
-            address, self.flow.host = target(url)
-            setopt(pycurl.URL, address)
+            setopt(pycurl.URL, url)
             self._url = url
         if method != self._method:
             setopt(pycurl.CUSTOMREQUEST, checked_method(method))
