@@ -72,7 +72,9 @@ class Handed:
         self._again = again
         # Jobs that came back: not to be given away once more.
         self._ours: set[str] = set()
+        # Jobs that wait to be given away together, and how many of them there is room for.
         self._pending: list[tuple[Claim, Asked]] = []
+        self._room = 0
         self.count = 0
         # How many more were answered than given back, of late; and until when none are given (monotonic).
         self._helped = 0
@@ -87,24 +89,29 @@ class Handed:
     @property
     def full(self) -> bool:
         """Tell whether they have no room, but soon will; until then this process has its own to do."""
-        return not self._crew.room(self) and self._crew.quick
+        return not self._has_room() and self._crew.quick
+
+    def _has_room(self) -> bool:
+        if len(self._pending) >= self._room:
+            self.hand_out()
+            self._room = self._crew.room(self)
+        return self._room > 0
 
     def take(self, claim: Claim) -> bool:
         """Take a claimed job for another process, if one has room for it; False when it is for this one."""
         worker = self._worker
         # A name with a ~ is that of a job in a tree, or of none.
         strange = claim.many or claim.trouble is not None or "~" in claim.name
-        if claim.token in self._ours or claim.token in worker.crashes or strange or not self._crew.room(self):
+        if claim.token in self._ours or claim.token in worker.crashes or strange or not self._has_room():
             self._ours.discard(claim.token)
             return False
         self.count += 1
         self._pending.append((claim, Asked(claim.token, claim.name, None, b"", [], 0)))
-        if len(self._pending) >= self._crew.room(self):
-            self.hand_out()
         return True
 
     def hand_out(self) -> None:
         """Give away what was taken."""
+        self._room = 0
         if self._pending:
             pending, self._pending = self._pending, []
             self._crew.hand_out(self, pending)
