@@ -27,7 +27,7 @@ from inboxd.jobs.tally import Tallies
 log = logging.getLogger("inboxd.crew")
 
 # Jobs in one message: enough that the message costs nothing, few enough that several mates get some.
-TOGETHER = 32
+TOGETHER = 64
 # Mates are quick while so many answers come within so many seconds.
 MANY, SOON = 32, 0.1
 # A mate that has died is replaced so many seconds later.

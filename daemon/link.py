@@ -20,7 +20,7 @@ from inboxd.daemon.ready import Asked, Back, PutDown, Ready, Recall, Rest, Stop,
 
 # What one mate may have in hand: so many jobs, or, if these are more, so many for each of its threads, so that the half
 # that one owner may hold keeps all of them busy; and so many bytes that a message never waits for the socket.
-MOST_JOBS = 128
+MOST_JOBS = 256
 MOST_A_THREAD = 4
 MOST_BYTES = 64 * 1024
 _BOOT = "import sys; sys.path[:] = {path!r}; from inboxd.daemon.mate import main; main({fd})"
