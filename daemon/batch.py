@@ -19,6 +19,7 @@ from typing import Any
 
 from inboxd.daemon.crew import SOON
 from inboxd.daemon.growing import whole_at
+from inboxd.daemon.helpful import Helpful
 from inboxd.daemon.lines import Line
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import LONGEST, Asked, Back, Ready
@@ -44,8 +45,6 @@ REMEMBERED = 50_000
 # Lines that are begun together while all are answered from what is known; else one by one, for who finds no room has
 # to begin anew.
 KNOWN_RUN = 32
-# So many more lines given back than answered by other processes, and they are not asked again.
-TOLD_ENOUGH = 64
 
 
 class Batch:
@@ -69,9 +68,7 @@ class Batch:
         self._run = 1
         self._begun = 0
         self._at_end = False
-        # Whether lines are only for this process: the other ones gave most of them back.
-        self._ours = False
-        self._helped = 0
+        self._helpful = Helpful()
         # Answers that this turn had at hand, which the outbox is told of together: each word to it is a wake-up.
         self._untold = 0
         # The answering side: made here or by another process, appended, and how many of those begun have ended.
@@ -111,7 +108,7 @@ class Batch:
     def _share_out(self, now: float) -> float | None:
         """Give lines to other processes; gives when to come again, or None when the next one is for us to call."""
         crew = self._worker.crew
-        if crew is None or self._ours:
+        if crew is None or not self._helpful.at(self._worker.clock.mono()):
             return None
         while room := crew.room(self):
             jobs: list[tuple[Line, Asked]] = []
@@ -131,13 +128,13 @@ class Batch:
     def came_back(self, line: Line, back: Back) -> None:
         """Take back a line that another process was given."""
         line.attempts, line.tried, line.ours = back.attempts, back.tried, True
-        self._helped -= 1
-        self._ours = self._ours or self._helped < -TOLD_ENOUGH
+        if not (back.attempts or back.stopped):
+            self._helpful.untouched(self._worker.clock.mono())
         self._returned.append((line, self._worker.clock.wall() + back.wait))
 
     def came(self, answers: list[tuple[Line, Ready]]) -> None:
         """Take answers that another process has made."""
-        self._helped += len(answers)
+        self._helpful.answered(len(answers))
         self._made.extend(ready for _, ready in answers)
         self._worker.outbox.put(self)
 

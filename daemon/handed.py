@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from inboxd.daemon.crew import Crew
+from inboxd.daemon.helpful import Helpful
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import Asked, Back, Ready
 from inboxd.daemon.settlement import ANSWER, BODY, Consequence, publish
@@ -23,10 +24,6 @@ from inboxd.jobs.result import Response
 
 # With fewer jobs at hand than these, this process alone is done with them as soon.
 BUSY = 32
-# So many more jobs given back untouched than answered, and for so many seconds no more are given: those that come now
-# ask for what other processes do not do, and would go there and back for nothing.
-TOLD_ENOUGH = 64
-ALONE = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -76,15 +73,11 @@ class Handed:
         self._pending: list[tuple[Claim, Asked]] = []
         self._room = 0
         self.count = 0
-        # How many more were answered than given back, of late; and until when none are given (monotonic).
-        self._helped = 0
-        self._alone_until = 0.0
+        self._helpful = Helpful()
 
     def helps(self, waiting: int) -> bool:
         """Tell whether other processes are to get what they may have of `waiting` claimed jobs."""
-        if self._alone_until and self._worker.clock.mono() < self._alone_until:
-            return False
-        return self.count > 0 or waiting >= BUSY
+        return (self.count > 0 or waiting >= BUSY) and self._helpful.at(self._worker.clock.mono())
 
     @property
     def full(self) -> bool:
@@ -129,7 +122,7 @@ class Handed:
                 answer.response = answer.response._replace(side=self._side(claim, answer.response))
             worker.settle(claim, (), answer)
         self.count -= len(answers)
-        self._helped = min(self._helped + len(answers), TOLD_ENOUGH)
+        self._helpful.answered(len(answers))
 
     def _side(self, claim: Claim, response: Response) -> BinaryIO | None:
         """Open the staged body again, unless it came along."""
@@ -150,12 +143,7 @@ class Handed:
             trace = (back.id or claim.token, time_of(claim.token), back.tried, back.attempts)
             worker.postpone(claim, now + back.wait, *trace)
         else:
-            self._note_in_vain()
+            self._helpful.untouched(worker.clock.mono())
             self._ours.add(claim.token)
             self._again.append(claim)
             worker.wake()
-
-    def _note_in_vain(self) -> None:
-        self._helped -= 1
-        if self._helped < -TOLD_ENOUGH:
-            self._helped, self._alone_until = 0, self._worker.clock.mono() + ALONE
