@@ -22,9 +22,6 @@ from inboxd.daemon.worker import Worker
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.result import Response
 
-# With fewer jobs at hand than these, this process alone is done with them as soon.
-BUSY = 32
-
 
 @dataclass(slots=True, eq=False)
 class Plain:
@@ -75,9 +72,11 @@ class Handed:
         self.count = 0
         self._helpful = Helpful()
 
-    def helps(self, waiting: int) -> bool:
-        """Tell whether other processes are to get what they may have of `waiting` claimed jobs."""
-        return (self.count > 0 or waiting >= BUSY) and self._helpful.at(self._worker.clock.mono())
+    @property
+    def helps(self) -> bool:
+        """Tell whether other processes are to get what comes next: this one has as many jobs as it has workers."""
+        queue = self._worker.client.queue
+        return (self.count > 0 or queue.held >= queue.workers) and self._helpful.at(self._worker.clock.mono())
 
     @property
     def full(self) -> bool:

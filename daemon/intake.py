@@ -227,7 +227,7 @@ class Intake:
         try:
             while self._back:
                 helper = self._handed
-                if helper is not None and not helper.helps(len(self._back)):
+                if helper is not None and not helper.helps:
                     helper = None
                 if helper is not None and helper.full:
                     return False

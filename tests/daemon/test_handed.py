@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from inboxd.daemon.handed import BUSY, Handed, Plain
+from inboxd.daemon.handed import Handed, Plain
 from inboxd.daemon.helpful import TOLD_ENOUGH
 from inboxd.daemon.names import Claim
 from inboxd.daemon.ready import Back, Ready
@@ -16,10 +16,11 @@ from inboxd.jobs.clock import FakeClock
 from inboxd.jobs.ids import uuid7
 
 
-def handed(clock: FakeClock) -> Handed:
-    """Make one whose jobs go nowhere."""
+def handed(clock: FakeClock, held: int = 8) -> Handed:
+    """Make one whose jobs go nowhere, in a process that holds so many itself and has eight workers."""
     none = SimpleNamespace(ended=lambda *_: (), put=lambda _: None)
-    worker: Any = SimpleNamespace(clock=clock, wake=lambda: None, ties=none, outbox=none, spool=None)
+    client = SimpleNamespace(queue=SimpleNamespace(held=held, workers=8))
+    worker: Any = SimpleNamespace(client=client, clock=clock, wake=lambda: None, ties=none, outbox=none, spool=None)
     crew: Any = SimpleNamespace(on_log=None)
     return Handed(worker, crew, deque())
 
@@ -62,6 +63,10 @@ def test_files_are_given_away_as_long_as_some_are_answered() -> None:
     for _ in range(10):
         answer(one, TOLD_ENOUGH)
         give_back(one, TOLD_ENOUGH)
-    assert one.helps(BUSY)
+    assert one.helps
     give_back(one, TOLD_ENOUGH + 1)
-    assert not one.helps(BUSY)
+    assert not one.helps
+
+
+def test_other_processes_get_what_comes_when_there_is_a_job_for_each_worker_here() -> None:
+    assert [handed(FakeClock(), held).helps for held in (0, 7, 8, 9)] == [False, False, True, True]

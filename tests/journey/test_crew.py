@@ -292,6 +292,16 @@ def test_a_burst_of_files_is_shared_and_each_is_answered_once(tmp_path: Path) ->
         assert daemon.stop() == 0
 
 
+def test_a_few_slow_files_have_all_the_calls_at_a_time_that_threads_allow(tmp_path: Path) -> None:
+    """The threads are divided among the processes, so the house alone could not."""
+    with CountingServer() as server, Daemon(tmp_path, f"threads = 16\ndrain = 0\n{TWO}") as daemon:
+        with_a_mate(daemon, server)
+        for number in range(20):
+            daemon.drop(f"n{number}", {"url": server.url(f"/drip-head/{number}")})
+        wait_until(lambda: len(calls(server, "/drip-head/")) >= 16, "so many calls")
+        assert daemon.stop() == 0
+
+
 def test_a_mate_that_dies_takes_no_file_with_it(tmp_path: Path) -> None:
     with CountingServer() as server, Daemon(tmp_path, TWO) as daemon:
         mate = with_a_mate(daemon, server)
