@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
-from queue import Empty, SimpleQueue
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from inboxd.daemon import interpreter
 from inboxd.daemon.config import Config
@@ -27,20 +23,20 @@ from inboxd.daemon.cores import stay_on
 from inboxd.daemon.disk import Disk
 from inboxd.daemon.inflight import Page
 from inboxd.daemon.log import Logs, line_of
-from inboxd.daemon.names import Claim, body_of_line, is_posted
+from inboxd.daemon.names import Claim, is_posted
 from inboxd.daemon.owners import uids
-from inboxd.daemon.pulse import Pulse, Sign, patience, signs_of_calls
-from inboxd.daemon.ready import LONGEST, Asked, Back, Done, PutDown, Ready, Recall, Rest, Stop, Work
-from inboxd.daemon.settlement import ANSWER, BODY, answer_fields, leaves_a_body
+from inboxd.daemon.pulse import Sign, signs_of_calls
+from inboxd.daemon.ready import LONGEST, Asked, Back, PutDown, Recall, Rest, Stop, Work
+from inboxd.daemon.reporter import Ended, Reporter
+from inboxd.daemon.settlement import BODY
 from inboxd.daemon.spool import Spool, Unfit
 from inboxd.jobs.calls import placed, plain
-from inboxd.jobs.client import DISK_FULL_WAIT, ApiClient
+from inboxd.jobs.client import ApiClient
 from inboxd.jobs.faults import Invalid
 from inboxd.jobs.ids import time_of
 from inboxd.jobs.job import Job, parse
 from inboxd.jobs.result import Answer, Problem
 from inboxd.jobs.rotation import workers_for
-from inboxd.jobs.tally import OK
 from inboxd.jobs.task import Errand, Postponed
 
 # What a job may ask for besides a call; each of these is the house's to see to.
@@ -65,25 +61,6 @@ _PLAIN = frozenset(
 )
 
 
-# Seconds between two words to the house, which are said even when there is nothing to say; and with a short patience,
-# what part of that.
-BEAT = 1.0
-BEATS = 4
-# Answers that go back in one message: what comes meanwhile shall not hold up the first.
-TOGETHER = 64
-
-
-class _Ended(NamedTuple):
-    """An answer that nobody has seen yet."""
-
-    asked: Asked
-    answer: Answer
-
-
-# What there is to say to the house; None at the end.
-_Word = _Ended | Back | Rest | Recall | list[str] | None
-
-
 class Mate:
     """Carries out what comes over `house` until it is told to stop, or the house is gone.
 
@@ -94,9 +71,6 @@ class Mate:
         self, house: Connection, config: Config, threads: int, page: Page, watchdog: float | None = None
     ) -> None:
         self._house = house
-        self._pulse = Pulse(watchdog)
-        self._beat = min(BEAT, patience(watchdog) / BEATS)
-        self._felt_at = 0.0
         # How many jobs were begun, and whether one is being begun now.
         self._begun = 0
         self._begins = False
@@ -104,20 +78,17 @@ class Mate:
         self._remembers = config.remember > 0
         self._private_posts = config.gateway.private
         self._spool = Spool(config.spool, Disk(owners=uids(config.owners)))
-        self._line = line_of(config.log.format, config.log.file)
-        # In the order in which it came about.
-        self._out: SimpleQueue[_Word] = SimpleQueue()
+        line = line_of(config.log.format, config.log.file)
+        self._reporter = Reporter(house, self._spool, line, self._signs, watchdog)
         # What was begun, by token, so that it can be given back.
         self._futures: dict[str, Future[Answer]] = {}
-        self._logs = Logs(self, self._line)
+        self._logs = Logs(self._reporter, line)
         self._logs.begin(config.log.level)
         self.client = ApiClient(threads=threads, marks=page, on_rest=self._tell_rest, **config.client_settings)
-        self._sender = threading.Thread(target=self._send, name="sender")
 
     def run(self) -> None:
         """Work until told to stop. Raises EOFError or OSError when the house is gone."""
-        self._house.send(Done([], [], [], [], [], Counter()))
-        self._sender.start()
+        self._reporter.start()
         while not isinstance(message := self._house.recv(), Stop):
             if isinstance(message, Work):
                 self._begins = True
@@ -131,8 +102,11 @@ class Mate:
                 self.client.rest(message.name, message.seconds)
         self.client.close(message.drain)
         self._logs.stop()
-        self._out.put(None)
-        self._sender.join()
+        self._reporter.end()
+
+    def _signs(self) -> Iterator[Sign]:
+        yield Sign("the taking in", self._begun, idle=not self._begins)
+        yield from signs_of_calls(self.client)
 
     # -- jobs in ----------------------------------------------------------------------------------------------
 
@@ -155,21 +129,21 @@ class Mate:
         self._begun += 1
         data = asked.data if asked.line is not None else self._file(asked)
         if data is None:
-            self._out.put(_untouched(asked))
+            self._reporter.say(_untouched(asked))
             return None
         try:
             job = self._parse(data)
         except Invalid as error:
             if asked.line is None:
                 # It may still be being written, or be an array.
-                self._out.put(_untouched(asked))
+                self._reporter.say(_untouched(asked))
                 return None
             received, why = time_of(asked.token), Problem(error.kind, str(error))
             self._answer(asked, Answer(asked.token, "rejected", received=received, finished=time.time(), error=why))
             return None
         # The house knows which ids it has had, those of single jobs.
         if not self._is_plain(job) or (self._remembers and asked.line is None and job.id is not None):
-            self._out.put(_untouched(asked))
+            self._reporter.say(_untouched(asked))
             return None
         return job
 
@@ -197,7 +171,7 @@ class Mate:
         """Give a job back that is not being called; of one that has ended, the house will hear, or has."""
         future = self._futures.get(recall.token)
         if future is not None and not future.cancel():
-            self._out.put(recall)
+            self._reporter.say(recall)
 
     def _parse(self, data: bytes) -> Job:
         if len(data) > self._max_job and not data.endswith(b"\n"):
@@ -224,132 +198,25 @@ class Mate:
         try:
             postponed = future.exception()
         except CancelledError:
-            self._out.put(_untouched(asked))
+            self._reporter.say(_untouched(asked))
             return
         if postponed is None:
             self._answer(asked, future.result())
             return
         assert isinstance(postponed, Postponed)
         past = postponed.attempts, postponed.tried
-        self._out.put(Back(asked.token, postponed.wait, *past, stopped=postponed.stopped, id=request_id))
+        self._reporter.say(Back(asked.token, postponed.wait, *past, stopped=postponed.stopped, id=request_id))
 
     def _answer(self, asked: Asked, answer: Answer) -> None:
         answer.name = asked.name
         answer.line = asked.line
         answer.claim = asked.token if asked.line is None else None
-        self._out.put(_Ended(asked, answer))
+        self._reporter.say(Ended(asked, answer))
 
     def _tell_rest(self, name: str, seconds: float) -> None:
-        self._out.put(Rest(name, seconds))
+        self._reporter.say(Rest(name, seconds))
         # They would wait here for a lane that the house may come to know better.
         self.client.give_back(name)
-
-    # -- what goes back -----------------------------------------------------------------------------------------
-
-    def write(self, lines: list[str]) -> bool:
-        """Take finished lines of the log, as its sink."""
-        self._out.put(lines)
-        return True
-
-    def close(self) -> None:
-        """End being a sink."""
-
-    def _send(self) -> None:
-        going = True
-        while going:
-            done, going = self._gather()
-            stuck = self._feel_pulse(time.monotonic())
-            if stuck:
-                done.log.append(self._line((time.time(), "error", "standing still", {"error": "; ".join(stuck)})))
-            try:
-                self._house.send(done)
-            except OSError:
-                os._exit(1)
-            if stuck:
-                # Without us, the house begins all that we had again.
-                os._exit(1)
-
-    def _feel_pulse(self, now: float) -> list[str]:
-        """Say who does not move, once in a while."""
-        if now < self._felt_at + self._beat:
-            return []
-        self._felt_at = now
-        begins = Sign("the taking in", self._begun, idle=not self._begins)
-        return self._pulse.stuck([begins, *signs_of_calls(self.client)], now)
-
-    def _gather(self) -> tuple[Done, bool]:
-        """Wait a while for something to say and take all that there is; False with it at the end."""
-        done = Done([], [], [], [], [], Counter())
-        ended: list[_Ended] = []
-        going = True
-        for item in self._to_say():
-            match item:
-                case _Ended():
-                    ended.append(item)
-                case Back():
-                    done.back.append(item)
-                case Rest():
-                    done.rests.append(item)
-                case Recall():
-                    done.kept.append(item.token)
-                case list():
-                    done.log.extend(item)
-                case None:
-                    going = False
-        self._make_ready(ended, done)
-        return done, going
-
-    def _to_say(self) -> Iterator[_Word]:
-        with suppress(Empty):
-            yield self._out.get(timeout=self._beat)
-            for _ in range(TOGETHER - 1):
-                yield self._out.get_nowait()
-
-    def _make_ready(self, ended: list[_Ended], done: Done) -> None:
-        """Bring answers to the bytes that are kept of them, each step for all of them."""
-        kept: list[tuple[_Ended, bytes, bool]] = []
-        for one in ended:
-            try:
-                kept.append((one, *self._keep(one)))
-            except OSError:
-                # No room for the body, or the answer; without it there is none.
-                past = one.answer.attempts, len(one.answer.attempts)
-                done.back.append(Back(one.asked.token, DISK_FULL_WAIT, *past))
-        logged = [self._log_line(one.answer) if data else None for one, data, _ in kept]
-        for (one, data, body), line in zip(kept, logged, strict=True):
-            asked, answer = one
-            whole = None if data else answer
-            done.ready.append(Ready(asked.token, asked.line, answer.status, data, line, body, whole))
-            # An answer that goes to the house whole is counted there; its attempts were made here.
-            status = answer.status if data else ""
-            done.counts[answer.api or "", status, tuple(end.get("fault", OK) for end in answer.attempts)] += 1
-
-    def _keep(self, ended: _Ended) -> tuple[bytes, bool]:
-        """Give an answer's line, none for one that goes to the house whole; and whether it left a body staged."""
-        asked, answer = ended
-        token, line, response = asked.token, asked.line, answer.response
-        body = response is not None and (response.side is not None or response.binary)
-        if response is not None and body:
-            if response.side is None:
-                self._spool.disk.write(self._spool.staging(token, BODY), response.body)
-            else:
-                response.side.close()
-                # What is open cannot be given to another process.
-                answer.response = response._replace(side=None)
-        elif leaves_a_body(answer):
-            self._spool.unstage(token, BODY)
-        if line is None and (body or not answer.ok):
-            return b"", body
-        data = answer.to_json(body_of_line(asked.name, token) if body else None) + b"\n"
-        if line is None:
-            # By many processes side by side; the house makes it durable with others, and publishes it.
-            self._spool.disk.write(self._spool.staging(token, ANSWER), data)
-        return data, body
-
-    def _log_line(self, answer: Answer) -> str | None:
-        if not self._logs.shows("info"):
-            return None
-        return self._line((answer.finished, "info", "answered", answer_fields(answer)))
 
 
 def _untouched(asked: Asked) -> Back:
