@@ -111,15 +111,18 @@ class Handed:
     def came(self, answers: list[tuple[Claim, Ready]]) -> None:
         """Settle answers."""
         worker = self._worker
+        plain = []
         for claim, ready in answers:
             if ready.answer is None:
                 waited_for = worker.ties.ended(claim.name, ready.status, "")
-                worker.outbox.put(Plain(worker.spool, claim, ready, self._crew.on_log, waited_for))
+                plain.append(Plain(worker.spool, claim, ready, self._crew.on_log, waited_for))
                 continue
             answer = ready.answer
             if ready.body and answer.response is not None:
                 answer.response = answer.response._replace(side=self._side(claim, answer.response))
             worker.settle(claim, (), answer)
+        if plain:
+            worker.outbox.put_all(plain)
         self.count -= len(answers)
         self._helpful.answered(len(answers))
 

@@ -203,7 +203,7 @@ def trouble(name: str, longest: int = LONGEST_NAME, *, in_tree: bool = False) ->
 
 def bare(stem: str) -> str:
     """Give NAME for NAME~r2, which is what a second answer or a second failure of NAME is called."""
-    retried = _RETRIED.fullmatch(stem)
+    retried = _RETRIED.fullmatch(stem) if "~" in stem else None
     return retried["name"] if retried else stem
 
 
@@ -222,11 +222,13 @@ def is_below(name: str, above: str) -> bool:
 
 def root(name: str) -> str:
     """Give the name of the first job of the tree that a job of this name stands in."""
-    return _IN_TREE.sub("", name)
+    return _IN_TREE.sub("", name) if "~" in name else name
 
 
 def _storable(name: str, longest: int = LONGEST_NAME) -> str:
     """Bring a name to what an answer can be called: UTF-8, and short enough."""
+    if name.isascii() and name.isprintable() and len(name) <= longest:
+        return name
     text = os.fsencode(name).decode("utf-8", "replace")
     text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return os.fsencode(text)[:longest].decode("utf-8", "ignore")

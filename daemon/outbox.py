@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from inboxd.daemon.groups import take_all
@@ -44,8 +44,12 @@ class Settlement(Protocol):
         """Take note that all of it is durable and visible."""
 
 
-class Waiting(queue.Queue["tuple[Settlement, int] | None"]):
-    """What waits for the disk, each with how many answers it brings: those are what there may be so many of."""
+# Settlements that were put together, and how many answers they bring.
+_Put = tuple[Sequence[Settlement], int]
+
+
+class Waiting(queue.Queue[_Put | None]):
+    """What waits for the disk. There may be so many answers, and as many more as came together with the last one."""
 
     def _init(self, maxsize: int) -> None:
         super()._init(maxsize)
@@ -54,17 +58,17 @@ class Waiting(queue.Queue["tuple[Settlement, int] | None"]):
     def _qsize(self) -> int:
         return self._answers
 
-    def _put(self, item: tuple[Settlement, int] | None) -> None:
+    def _put(self, item: _Put | None) -> None:
         super()._put(item)
         self._answers += _answers_of(item)
 
-    def _get(self) -> tuple[Settlement, int] | None:
-        item: tuple[Settlement, int] | None = super()._get()
+    def _get(self) -> _Put | None:
+        item: _Put | None = super()._get()
         self._answers -= _answers_of(item)
         return item
 
 
-def _answers_of(item: tuple[Settlement, int] | None) -> int:
+def _answers_of(item: _Put | None) -> int:
     # The word that it is the end has to be seen as well.
     return 1 if item is None else item[1]
 
@@ -107,7 +111,11 @@ class Outbox:
 
     def put(self, settlement: Settlement, answers: int = 1) -> None:
         """Hand over a settlement with so many new answers."""
-        self._waiting.put((settlement, answers))
+        self._waiting.put(((settlement,), answers))
+
+    def put_all(self, settlements: Sequence[Settlement]) -> None:
+        """Hand over settlements of an answer each, in one word: each would have two threads take turns."""
+        self._waiting.put((settlements, len(settlements)))
 
     def stop(self) -> None:
         """Commit what was put, and end."""
@@ -120,7 +128,7 @@ class Outbox:
             if group:
                 began = time.monotonic()
                 # A batch is put for each of its answers, and committed once.
-                self._insist(list(dict.fromkeys(settlement for settlement, _ in group)))
+                self._insist(list(dict.fromkeys(one for settlements, _ in group for one in settlements)))
                 self.took.observe(time.monotonic() - began)
                 self._take_off(group)
             if not more:
@@ -168,7 +176,7 @@ class Outbox:
         for settlement in group:
             self._insist([settlement], staged=staged)
 
-    def _take_off(self, group: list[tuple[Settlement, int]]) -> None:
+    def _take_off(self, group: list[_Put]) -> None:
         for _, answers in group:
             self.committed += answers
             self._waiting.task_done()

@@ -18,7 +18,7 @@ from inboxd.jobs.ids import uuid7
 
 def handed(clock: FakeClock, held: int = 8) -> Handed:
     """Make one whose jobs go nowhere, in a process that holds so many itself and has eight workers."""
-    none = SimpleNamespace(ended=lambda *_: (), put=lambda _: None)
+    none = SimpleNamespace(ended=lambda *_: (), put_all=lambda _: None)
     client = SimpleNamespace(queue=SimpleNamespace(held=held, workers=8))
     worker: Any = SimpleNamespace(client=client, clock=clock, wake=lambda: None, ties=none, outbox=none, spool=None)
     crew: Any = SimpleNamespace(on_log=None)
