@@ -233,9 +233,11 @@ def stop(folder: Path) -> Outcome:
 
 def _hurried(server: Server, folder: Path) -> float:
     """Stop twice in a row during calls that do not end; returns the seconds from the second signal to the end."""
-    with Daemon(folder / "hurried", "drain = 30\n") as hurried:
+    with Daemon(folder / "hurried", "processes = 2\ndrain = 30\n") as hurried:
+        # The threads are divided among them, so the house alone makes half of the calls.
+        wait_until(lambda: hurried.log.read_text().count("a process helps") == 2, "two processes", 30)
         hurried.drop((f"job-{n}", {"url": server.url(f"/drip-head/{n}")}) for n in range(20))
-        wait_until(lambda: sum("/drip" in call.path for call in server.calls()) >= 8, "calls under way", 30)
+        wait_until(lambda: sum("/drip" in call.path for call in server.calls()) >= 16, "calls under way", 30)
         hurried.signal(signal.SIGTERM)
         time.sleep(1)
         code, took = hurried.terminate(60)

@@ -122,7 +122,7 @@ class Connection:
         self.turns, self.transport = Turns(), Recorder()
         self.asked: list[bytes] = []
         self.taken: list[RequestResponseCycle] = []
-        config = uvicorn.Config(Turns, interface="asgi3", log_config=None, ws="none", lifespan="off")  # type: ignore[arg-type]
+        config = uvicorn.Config(Turns, interface="asgi3", log_config=None, ws="none", lifespan="off")  # type: ignore[arg-type]  # never run as an application
         kind = type("Short", (BoundedProtocol,), {"short": staticmethod(self._short)})
         self.protocol: BoundedProtocol = kind(config, ServerState(), {}, self.turns)
         self.protocol.connection_made(self.transport)
